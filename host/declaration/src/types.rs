@@ -1,0 +1,172 @@
+//! The declaration as values, one type for each of `wit/app/0.1.0/app.wit`.
+//!
+//! The JSON form (kebab-case, externally tagged) is the WIT value written down: `image` lays it out as the
+//! canonical ABI wants it, and the host lifts it back from a component, so a field that stands in only one of the two
+//! fails in the first test.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! record {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $ty,)* }
+    };
+}
+
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident $(($ty:ty))?,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[$case_meta])* $case $(($ty))?,)* }
+    };
+}
+
+record!(App {
+    slug: String,
+    name: String,
+    summary: String,
+    categories: Vec<String>,
+    homepage: Option<String>,
+    docs: Option<String>,
+    evidence: Evidence,
+    inputs: Vec<Input>,
+    methods: Vec<AuthMethod>,
+    base: Template,
+    reach: Reach,
+    headers: Vec<DefaultHeader>,
+    test: Option<TestRequest>,
+    signals: Signals,
+});
+
+record!(Evidence { level: EvidenceLevel, date: String, source: String });
+choice!(
+    #[derive(Copy)]
+    EvidenceLevel { Facts, Checked, Verified }
+);
+
+record!(Input {
+    name: String,
+    label: String,
+    help: Option<String>,
+    example: Option<String>,
+    kind: InputKind,
+    pattern: Option<String>,
+    choices: Vec<String>,
+    default: Option<String>,
+});
+choice!(
+    #[derive(Copy)]
+    InputKind { Text, HostLabel, BaseUrl }
+);
+
+record!(AuthMethod {
+    id: String,
+    label: String,
+    help: Option<String>,
+    kind: AuthKind,
+    tokens: Vec<Token>,
+    rule_sets: Vec<RuleSet>,
+});
+choice!(#[allow(clippy::large_enum_variant)] AuthKind {
+    Keys,
+    #[serde(rename = "oauth2-code")]
+    OAuth2Code(OAuth2),
+});
+
+record!(Token {
+    name: String,
+    label: String,
+    help: Option<String>,
+    example: Option<String>,
+    pattern: Option<String>,
+    optional: bool,
+    reply: Option<ReplyToken>,
+});
+record!(ReplyToken {
+    access: String,
+    refresh: Option<String>,
+    expires_in: Option<String>,
+    scope: Option<String>,
+    lifetime_s: Option<u32>,
+});
+
+record!(OAuth2 {
+    authorize_url: Template,
+    token_url: Template,
+    refresh_url: Option<Template>,
+    revoke_url: Option<Template>,
+    authorize_params: Vec<Param>,
+    token_params: Vec<Param>,
+    refresh_params: Vec<Param>,
+    scope_lists: Vec<ScopeList>,
+    pkce: Pkce,
+    client_auth: ClientAuth,
+    body: TokenBody,
+    issuer: Option<String>,
+    error: String,
+    errors: Vec<ErrorMeaning>,
+    rotation: Rotation,
+    redirect: Redirect,
+});
+record!(Param { name: String, value: String });
+record!(ScopeList { param: String, separator: String, scopes: Vec<Scope>, });
+record!(Scope { name: String, text: String, default: bool });
+choice!(
+    #[derive(Copy)]
+    Pkce { S256, Off }
+);
+choice!(
+    #[derive(Copy)]
+    ClientAuth { Basic, BasicRaw, Post, None }
+);
+choice!(
+    #[derive(Copy)]
+    TokenBody { Form, Json }
+);
+record!(ErrorMeaning { code: String, class: ErrorClass });
+choice!(
+    #[derive(Copy)]
+    ErrorClass { Permanent, Configuration, Throttle, Transient }
+);
+choice!(#[derive(Copy)] Rotation { None, Rotating, Strict, Grace(u32), });
+choice!(
+    #[derive(Copy)]
+    Redirect { LoopbackAnyPort, Loopback, HttpsOnly }
+);
+
+record!(RuleSet { name: String, rules: Vec<Rule>, });
+choice!(Rule { Header(NamedTemplate), Query(NamedTemplate), Basic(BasicRule), });
+record!(NamedTemplate { name: String, value: Template });
+record!(BasicRule { username: Template, password: Template });
+
+record!(DefaultHeader { name: String, value: String, locked: bool });
+
+record!(Reach { origins: Vec<Origin>, methods: Vec<String>, paths: Vec<String>, denied_paths: Vec<String>, });
+choice!(Origin { Exact(String), Label(LabelOrigin), Pinned(String), });
+record!(LabelOrigin { input: String, suffix: String });
+
+record!(TestRequest {
+    method: String,
+    path: String,
+    headers: Vec<Param>,
+    body: Option<String>,
+    id: Option<String>,
+    label: Option<String>,
+});
+
+record!(Signals { expired: AnyOf, revoked: AnyOf, failed: AnyOf });
+/// True when all conditions of at least one list hold; an empty any-of never holds.
+pub type AnyOf = Vec<Vec<Condition>>;
+choice!(Condition { Status(u16), Header(TextMatch), Body(TextMatch), });
+record!(TextMatch { name: String, value: String });
+
+pub type Template = Vec<Part>;
+choice!(Part { Text(String), Input(Placeholder), Token(Placeholder), });
+record!(Placeholder { name: String, encodings: Vec<Encoding>, });
+choice!(
+    #[derive(Copy)]
+    Encoding { Base64, Base64url, Percent }
+);

@@ -1,0 +1,11 @@
+//! Deputy: code uses people's accounts without ever holding their keys.
+//!
+//! Rooms, from the doors down; each imports only what stands below it. See `docs/architecture.md`.
+
+pub mod egress;
+pub mod store;
+pub mod vault;
+
+pub mod caller;
+pub mod ids;
+pub mod time;
