@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! record {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -16,7 +16,7 @@ macro_rules! record {
 }
 
 macro_rules! choice {
-    ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident $(($ty:ty))?,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident $(($ty:ty))?),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
