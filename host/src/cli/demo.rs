@@ -78,7 +78,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     let begun = deputy.connect_begin(&caller, begin).await?;
     let browser = provider.clone();
     let url = begun.authorize_url.clone();
-    let visit = tokio::spawn(async move { browser.visit(&url).await });
+    let visit = tokio::spawn(async move { browser.browse(&url).await });
     let connected = deputy.connect_wait(&caller, listener, &begun.flow).await?;
     visit.await.map_err(|error| failed("play the browser", error))?.map_err(|error| failed("play the browser", error))?;
     let account = connected.account.name;
@@ -107,12 +107,13 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
         "{BOLD}8.{BOLD:#} A search of the step's memory, output and logs for all {} secrets of this run {verdict}.",
         provider.secrets().len()
     ));
+    let counters = provider.counters();
     let report = Report {
         ok: !secret_seen_by_step && second.output == first.output,
         app,
         account,
-        requests: provider.requests(),
-        refreshes: provider.refreshes(),
+        requests: counters.requests,
+        refreshes: counters.refreshes,
         step_output: second.output,
         secret_seen_by_step,
     };
