@@ -7,5 +7,7 @@ pub mod store;
 pub mod vault;
 
 pub mod caller;
+
 pub mod ids;
+pub mod killpoint;
 pub mod time;
