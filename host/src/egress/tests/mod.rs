@@ -1,7 +1,9 @@
 //! The road against real sockets on loopback, and what the tests of the single rules share.
 
+mod hostile;
 mod peer;
 mod road;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
