@@ -1,8 +1,9 @@
 //! The road against real sockets on loopback, and what the tests of the single rules share.
 
 mod hostile;
-mod peer;
+pub(super) mod peer;
 mod road;
+mod tls;
 mod world;
 
 use std::collections::BTreeMap;
