@@ -66,7 +66,8 @@ pub struct Answer {
 pub struct AnswerBody(pub(super) BoxStream<'static, Result<Bytes, super::EgressError>>);
 
 impl AnswerBody {
-    pub(crate) fn from_stream(
+    /// A body that is already scrubbed, decoded and bounded.
+    pub fn from_stream(
         stream: impl Stream<Item = Result<Bytes, super::EgressError>> + Send + 'static,
     ) -> Self {
         Self(Box::pin(stream))

@@ -11,7 +11,7 @@ use super::{Bound, LogLine, RequestSummary, RunLimits};
 use crate::wasm::{Limits, Meter, Metered};
 
 /// The store's data. It holds accounts by the props of this run and nothing that opens them.
-pub(super) struct Host {
+pub struct Host {
     pub meter: Meter,
     pub table: ResourceTable,
     pub log: Log,
@@ -21,7 +21,7 @@ pub(super) struct Host {
 }
 
 /// An account as the guest holds it: the prop's name. What it stands for stays in [`Host::bindings`].
-pub(super) struct AccountHandle {
+pub struct AccountHandle {
     prop: String,
 }
 

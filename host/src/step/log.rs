@@ -24,7 +24,7 @@ pub struct LogLine {
 
 /// Keeps the lines and passes them on.
 #[derive(Debug)]
-pub(super) struct Log {
+pub struct Log {
     pub lines: Vec<LogLine>,
     max_lines: usize,
     max_line_bytes: usize,

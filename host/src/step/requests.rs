@@ -22,14 +22,14 @@ use crate::egress::{Answer, AnswerBody, Body, EgressError, Grant, Request, Token
 
 /// Why the host refused or failed something; the WIT error of every version of the contract is made from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub struct Refusal {
     pub code: RefusalCode,
     pub message: String,
     pub fix: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RefusalCode {
+pub enum RefusalCode {
     Invalid,
     Denied,
     NotBound,
@@ -108,7 +108,7 @@ impl From<EgressError> for Refusal {
 }
 
 /// What a guest asks for, already lifted from its memory.
-pub(super) struct Ask {
+pub struct Ask {
     pub method: String,
     pub url: String,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -118,7 +118,7 @@ pub(super) struct Ask {
 }
 
 /// All requests of one run.
-pub(super) struct Requests {
+pub struct Requests {
     road: Arc<dyn Road>,
     caller: Caller,
     limits: RunLimits,
@@ -206,7 +206,7 @@ impl Requests {
 }
 
 /// An answer on its way.
-pub(super) struct Pending {
+pub struct Pending {
     state: State,
     task: AbortHandle,
 }
@@ -258,7 +258,7 @@ fn lost() -> Refusal {
 }
 
 /// An answer whose body is given once.
-pub(super) struct Response {
+pub struct Response {
     pub status: u16,
     pub headers: HeaderMap,
     body: Option<BodyStream>,
@@ -282,7 +282,7 @@ impl Response {
 }
 
 /// A body as a `wasi:io` stream. It reads one piece ahead and no more, so a slow guest slows the provider down.
-pub(super) struct BodyStream {
+pub struct BodyStream {
     /// None at the end.
     body: Option<AnswerBody>,
     chunk: Bytes,
