@@ -67,9 +67,7 @@ pub struct AnswerBody(pub(super) BoxStream<'static, Result<Bytes, super::EgressE
 
 impl AnswerBody {
     /// A body that is already scrubbed, decoded and bounded.
-    pub fn from_stream(
-        stream: impl Stream<Item = Result<Bytes, super::EgressError>> + Send + 'static,
-    ) -> Self {
+    pub fn from_stream(stream: impl Stream<Item = Result<Bytes, super::EgressError>> + Send + 'static) -> Self {
         Self(Box::pin(stream))
     }
 

@@ -17,9 +17,8 @@ pub(super) struct Surface {
 
 impl Surface {
     pub fn of(component: &[u8]) -> Result<Self, StepError> {
-        let fail = |error: wasmparser::BinaryReaderError| {
-            StepError::Wasm(crate::wasm::WasmError::Invalid(error.to_string()))
-        };
+        let fail =
+            |error: wasmparser::BinaryReaderError| StepError::Wasm(crate::wasm::WasmError::Invalid(error.to_string()));
         let mut surface = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(component) {
@@ -28,7 +27,11 @@ impl Surface {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(imports) if depth == 0 => {
                     for import in imports {
-                        surface.imports.push(import.map_err(fail)?.name.name.to_owned());
+                        let import = import.map_err(fail)?;
+                        // A type that a world names is no capability.
+                        if !matches!(import.ty, wasmparser::ComponentTypeRef::Type(_)) {
+                            surface.imports.push(import.name.name.to_owned());
+                        }
                     }
                 }
                 Payload::ComponentExportSection(exports) if depth == 0 => {

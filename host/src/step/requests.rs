@@ -187,10 +187,9 @@ impl Requests {
             let start = Instant::now();
             let result = match tokio::time::timeout(timeout, road.send(&grant, request)).await {
                 Ok(result) => result.map_err(Refusal::from),
-                Err(_) => Err(Refusal::new(
-                    RefusalCode::Timeout,
-                    format!("no answer within {} ms", timeout.as_millis()),
-                )),
+                Err(_) => {
+                    Err(Refusal::new(RefusalCode::Timeout, format!("no answer within {} ms", timeout.as_millis())))
+                }
             };
             if let Some(summary) = summaries.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
                 summary.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -266,18 +265,14 @@ pub struct Response {
 
 impl Response {
     fn new(answer: Answer, permit: OwnedSemaphorePermit, idle: Duration) -> Self {
-        let body = BodyStream {
-            body: Some(answer.body),
-            chunk: Bytes::new(),
-            error: None,
-            idle,
-            permit: Some(permit),
-        };
+        let body = BodyStream { body: Some(answer.body), chunk: Bytes::new(), error: None, idle, permit: Some(permit) };
         Self { status: answer.status.as_u16(), headers: answer.headers, body: Some(body) }
     }
 
     pub fn body(&mut self) -> Result<BodyStream, Refusal> {
-        self.body.take().ok_or_else(|| Refusal::new(RefusalCode::Invalid, "the body was already taken: it is given once"))
+        self.body
+            .take()
+            .ok_or_else(|| Refusal::new(RefusalCode::Invalid, "the body was already taken: it is given once"))
     }
 }
 
@@ -347,7 +342,8 @@ fn request(ask: Ask, timeout: Duration) -> Result<Request, Refusal> {
     let mut headers = HeaderMap::new();
     for (name, value) in ask.headers {
         let shown = super::props::short(&name);
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(format!("`{shown}` is no header name")))?;
+        let name =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(format!("`{shown}` is no header name")))?;
         let value = HeaderValue::from_bytes(&value)
             .map_err(|_| invalid(format!("the value of header `{shown}` holds a control byte")))?;
         headers.append(name, value);

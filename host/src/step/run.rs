@@ -17,7 +17,7 @@ use super::requests::Requests;
 use super::v0_1_0::{self, StepPre};
 use super::{Outcome, Prop, Run, RunLimits, StepError, props};
 use crate::caller::{Caller, Via};
-use crate::wasm::{Class, CpuSpent, Limits, Room, load, within_cpu};
+use crate::wasm::{BACKTRACE_FRAMES, Class, CpuSpent, Limits, Room, load, within_cpu};
 
 /// Steps that stay compiled in memory; a few hundred KB each.
 const MAX_LOADED: usize = 64;
@@ -175,11 +175,8 @@ impl Seat {
         Surface::of(&bytes)?.check()?;
         let compiled = self.room.component(Arc::from(bytes.as_ref())).await?;
         // The names fit by now; what can still differ is a type.
-        let pre = self
-            .linker
-            .instantiate_pre(&compiled)
-            .and_then(StepPre::new)
-            .map_err(|error| StepError::WrongWorld {
+        let pre =
+            self.linker.instantiate_pre(&compiled).and_then(StepPre::new).map_err(|error| StepError::WrongWorld {
                 problems: vec![format!("{error:#}")],
                 fix: "build it with the SDK of this release".to_owned(),
             })?;
@@ -302,8 +299,11 @@ async fn bounded<F: Future>(deadline: Duration, cpu: Duration, guest: F) -> Resu
 
 /// The limit behind a trap, or the trap itself.
 fn named(error: &wasmtime::Error, store: &Store<Host>, limits: &Limits) -> StepError {
-    if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
-        return StepError::StackOverflow;
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => return StepError::StackOverflow,
+        // Rust and C keep a stack of their own at the low end of memory: a recursion may run off that one first.
+        Some(Trap::MemoryOutOfBounds) if recursed(error) => return StepError::StackOverflow,
+        _ => {}
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
         return StepError::Handles { limit: limits.handles };
@@ -321,6 +321,18 @@ fn named(error: &wasmtime::Error, store: &Store<Host>, limits: &Limits) -> StepE
         return StepError::OutOfMemory { limit_bytes: limits.memory_bytes as u64 };
     }
     StepError::Trap { message: one_line(&error.root_cause().to_string()) }
+}
+
+/// Is the backtrace full, of a few functions over and over?
+fn recursed(error: &wasmtime::Error) -> bool {
+    /// A cycle of more functions than these is not seen as one.
+    const MAX_CYCLE: usize = 4;
+    let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() else { return false };
+    let mut functions: Vec<u32> = backtrace.frames().iter().map(wasmtime::FrameInfo::func_index).collect();
+    let full = functions.len() >= BACKTRACE_FRAMES;
+    functions.sort_unstable();
+    functions.dedup();
+    full && functions.len() <= MAX_CYCLE
 }
 
 fn parse(output: &str, limits: &RunLimits) -> Result<Value, StepError> {

@@ -76,7 +76,11 @@ mod tests {
     #[test]
     fn the_sdks_contract_is_the_hosts() {
         let find = |path| SDK.iter().find(|(name, _)| *name == path).unwrap().1;
-        assert_eq!(find("wit/step.wit"), include_str!("../../../wit/step/0.1.0/step.wit"), "copy wit/step to sdk/rust/wit");
+        assert_eq!(
+            find("wit/step.wit"),
+            include_str!("../../../wit/step/0.1.0/step.wit"),
+            "copy wit/step to sdk/rust/wit"
+        );
         assert_eq!(find("wit/deps/io.wit"), include_str!("../../../wit/step/0.1.0/deps/io.wit"));
     }
 

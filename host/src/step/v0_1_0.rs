@@ -29,8 +29,8 @@ mod bindings {
     });
 }
 
-use bindings::deputy::step::{accounts, clock, http, log, random, types};
 pub(super) use bindings::StepPre;
+use bindings::deputy::step::{accounts, clock, http, log, random, types};
 
 /// The most random bytes that one call gives: the host allocates them.
 const MAX_RANDOM_BYTES: u32 = 64 << 10;

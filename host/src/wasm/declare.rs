@@ -52,9 +52,9 @@ impl Apps {
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         let mut store = self.room.store_for_ticks(Meter::new(self.room.limits()), DECLARE_TICKS);
         let linker = Linker::<Meter>::new(self.room.engine());
-        let instance = linker.instantiate(&mut store, &component).map_err(|error| {
-            why(&error, store.data()).unwrap_or_else(|| format!("the app cannot start: {error:#}"))
-        })?;
+        let instance = linker
+            .instantiate(&mut store, &component)
+            .map_err(|error| why(&error, store.data()).unwrap_or_else(|| format!("the app cannot start: {error:#}")))?;
         let declare = instance
             .get_export_index(&mut store, None, INTERFACE)
             .and_then(|interface| instance.get_export_index(&mut store, Some(&interface), "declare"))
@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn an_app_that_imports_cannot_start() {
-        let error = Apps::new(None).unwrap().declare(&fixtures::importing_component("wasi:cli/environment@0.2.6")).unwrap_err();
+        let error =
+            Apps::new(None).unwrap().declare(&fixtures::importing_component("wasi:cli/environment@0.2.6")).unwrap_err();
         assert!(error.contains("import nothing") && error.contains("wasi:cli/environment"), "{error}");
     }
 }

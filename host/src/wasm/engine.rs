@@ -20,6 +20,9 @@ pub(super) const TABLES_PER_COMPONENT: u32 = 4;
 /// A module, two shims, and a dozen composed parts.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
 
+/// Frames that a trap keeps: enough to see a recursion, few enough to cost nothing when a deep one ends.
+pub const BACKTRACE_FRAMES: usize = 16;
+
 /// For whom an engine works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -137,16 +140,18 @@ impl Room {
     /// As [`Room::component`], on this thread.
     pub fn component_now(&self, bytes: &[u8]) -> Result<Component, WasmError> {
         let key = self.cache.as_ref().map(|cache| (cache, cache.key(bytes)));
-        if let Some((cache, key)) = &key
-            && let Some(component) = cache.load(&self.engine, key)
-        {
+        let kept = || key.as_ref().and_then(|(cache, key)| cache.load(&self.engine, key));
+        if let Some(component) = kept() {
             return Ok(component);
         }
-        let component = {
-            // The lock guards no data, so a poisoned one is as good.
-            let _one = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
-            Component::new(&self.engine, bytes).map_err(|error| WasmError::Invalid(format!("{error:#}")))?
-        };
+        // The lock guards no data, so a poisoned one is as good.
+        let _one = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever held the lock may have compiled the same.
+        if let Some(component) = kept() {
+            return Ok(component);
+        }
+        let component =
+            Component::new(&self.engine, bytes).map_err(|error| WasmError::Invalid(format!("{error:#}")))?;
         if let Some((cache, key)) = &key {
             let artifact = component.serialize().map_err(|error| WasmError::Engine(format!("{error:#}")))?;
             if let Err(error) = cache.save(key, &artifact) {
@@ -187,8 +192,7 @@ fn config(class: Class, limits: &Limits) -> Config {
         .memory_init_cow(true)
         .max_wasm_stack(limits.wasm_stack_bytes)
         .async_stack_size(limits.fiber_stack_bytes)
-        // Enough for an author to find the place; a deep recursion would fill the message.
-        .wasm_backtrace_max_frames(NonZeroUsize::new(16));
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES));
     #[cfg(any(test, feature = "demo"))]
     if class == Class::Inspecting {
         config.guest_debug(true);

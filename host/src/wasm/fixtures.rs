@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wasm_encoder::{
     BlockType, CodeSection, Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection, ExportKind,
-    ExportSection, Function, FunctionSection, Instruction, InstanceType, MemorySection, MemoryType, Module,
+    ExportSection, Function, FunctionSection, InstanceType, Instruction, MemorySection, MemoryType, Module,
     TypeSection, ValType,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -14,7 +14,8 @@ use wit_parser::Resolve;
 pub type Body = [Instruction<'static>];
 
 /// Never ends.
-pub const LOOP: &Body = &[Instruction::Loop(BlockType::Empty), Instruction::Br(0), Instruction::End, Instruction::Unreachable];
+pub const LOOP: &Body =
+    &[Instruction::Loop(BlockType::Empty), Instruction::Br(0), Instruction::End, Instruction::Unreachable];
 
 pub const TRAP: &Body = &[Instruction::Unreachable];
 

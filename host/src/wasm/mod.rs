@@ -20,7 +20,7 @@ pub mod queue;
 
 pub use budget::{CpuSpent, within_cpu};
 pub use declare::Apps;
-pub use engine::{Class, Room};
+pub use engine::{BACKTRACE_FRAMES, Class, Room};
 pub use error::WasmError;
 pub use limits::{Limits, Meter, Metered};
 
