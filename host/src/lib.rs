@@ -3,8 +3,10 @@
 //! Rooms, from the doors down; each imports only what stands below it. See `docs/architecture.md`.
 
 pub mod egress;
+pub mod step;
 pub mod store;
 pub mod vault;
+pub mod wasm;
 
 pub mod caller;
 

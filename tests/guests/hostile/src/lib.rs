@@ -17,8 +17,10 @@ enum Deed {
     Memory,
     /// Hold ever more handles.
     Handles,
-    /// Call itself without end.
+    /// Call itself without end: the engine's stack goes first.
     Recursion,
+    /// The same with large frames: the stack in the guest's own memory goes first.
+    LargeRecursion,
     /// Hand the host a huge string.
     Strings,
     /// A wasm trap.
@@ -96,6 +98,7 @@ impl Step for Hostile {
                 }
             }
             Deed::Recursion => return Ok(json!(deeper(0))),
+            Deed::LargeRecursion => return Ok(json!(larger(0))),
             Deed::Strings => {
                 let text = "x".repeat(20 << 20);
                 wit::log::write(wit::log::Level::Info, &text);
@@ -170,11 +173,19 @@ fn drain(url: &str) -> Result<Value, Error> {
 
 #[inline(never)]
 fn deeper(depth: u64) -> u64 {
+    if black_box(depth) == u64::MAX {
+        return 0;
+    }
+    deeper(depth + 1).wrapping_mul(3)
+}
+
+#[inline(never)]
+fn larger(depth: u64) -> u64 {
     if depth == u64::MAX {
         return 0;
     }
-    let here = black_box([depth; 16]);
-    deeper(black_box(depth + 1)).wrapping_add(here[3])
+    let here = black_box([depth; 64]);
+    larger(black_box(depth + 1)).wrapping_add(here[3])
 }
 
 deputy_sdk::step!(Hostile);
