@@ -18,7 +18,7 @@ pub use steps::{StepChecked, StepNew, StepRun};
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
 pub use crate::egress::{Answer, AnswerBody, Body, Request as HttpRequest};
-pub use crate::step::{LogLine, Outcome};
+pub use crate::step::{LogLine, Outcome, Prop, PropKind};
 pub use crate::vault::Secret;
 
 use crate::account::Accounts;
@@ -85,7 +85,7 @@ impl Deputy {
         if let Some(engine) = self.apps_engine.get() {
             return Ok(engine);
         }
-        let engine = AppsEngine::new()?;
+        let engine = AppsEngine::new(None)?;
         Ok(self.apps_engine.get_or_init(|| engine))
     }
 
@@ -93,7 +93,7 @@ impl Deputy {
         if let Some(steps) = self.steps.get() {
             return Ok(steps);
         }
-        let steps = Steps::new(StepsConfig::new(self.config.data.join("cache")))?;
+        let steps = Steps::new(StepsConfig { cache: Some(self.config.data.join("cache")), ..StepsConfig::default() })?;
         Ok(self.steps.get_or_init(|| steps))
     }
 }

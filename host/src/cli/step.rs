@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::output::{DIM, GOOD, Output, table};
 use super::{Done, Error, prompt};
-use crate::deputy::{Caller, Deputy, LogLine, StepRun};
+use crate::deputy::{Caller, Deputy, LogLine, PropKind, StepRun};
 
 /// The largest input a step takes.
 const MAX_INPUT_BYTES: u64 = 8 << 20;
@@ -68,7 +68,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     let rows: Vec<_> = checked.props.iter().map(|prop| {
                         let need = if prop.optional { "optional" } else { "required" };
                         let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
-                        [prop.name.clone(), prop.kind.to_string(), need.to_owned(), help]
+                        [prop.name.clone(), kind(&prop.kind), need.to_owned(), help]
                     }).collect();
                     format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
                 }
@@ -118,8 +118,16 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
     Ok(Done::Ok)
 }
 
+fn kind(kind: &PropKind) -> String {
+    match kind {
+        PropKind::App(slug) => format!("account of {slug}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
 fn print_log(line: &LogLine) {
-    let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#} {}", line.level, printable(&line.message));
+    let level = format!("{:?}", line.level).to_lowercase();
+    let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message));
 }
 
 /// A step is hostile: its log lines must not steer the terminal.

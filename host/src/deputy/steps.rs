@@ -12,7 +12,7 @@ use super::{Answer, Caller, Deputy, Error, HttpRequest};
 use crate::caller::Via;
 use crate::egress::{Credential, Egress, EgressError, Grant, Tokens};
 use crate::ids::RunId;
-use crate::step::{Bound, LogLine, Outcome, Prop, PropKind, Road, Run, RunLimits, template};
+use crate::step::{self, Bound, LogLine, Outcome, Prop, PropKind, Road, Run, RunLimits};
 
 #[derive(Debug, Serialize)]
 pub struct StepNew {
@@ -54,7 +54,7 @@ impl Road for Granted {
 impl Deputy {
     pub async fn step_new(&self, _caller: &Caller, path: &Path) -> Result<StepNew, Error> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let files = template::write(path, name)?;
+        let files = step::write_template(path, name)?;
         let wasm = format!("target/wasm32-unknown-unknown/release/{}.wasm", name.replace('-', "_"));
         let next = vec![
             format!("cd {}", path.display()),
@@ -69,8 +69,10 @@ impl Deputy {
     }
 
     pub async fn step_run(&self, caller: &Caller, run: StepRun) -> Result<Outcome, Error> {
-        let (component, run) = self.prepare(caller, run).await?;
-        Ok(self.steps()?.run(&component, run).await?)
+        let steps = self.steps()?;
+        let step = steps.load(&run.component).await?;
+        let (_, run) = self.prepare(caller, run, step.props()).await?;
+        Ok(steps.run_step(&step, run).await?)
     }
 
     /// A run in an engine whose guest memory is searched afterwards, with the output and the logs. For `deputy demo`
@@ -82,16 +84,16 @@ impl Deputy {
         run: StepRun,
         found: &(dyn Fn(&[u8]) -> bool + Sync),
     ) -> Result<(Outcome, bool), Error> {
-        let (component, run) = self.prepare(caller, run).await?;
+        let props = self.steps()?.check(&run.component).await?;
+        let (component, run) = self.prepare(caller, run, &props).await?;
         let (outcome, seen) = self.steps()?.run_inspected(&component, run, found).await;
         Ok((outcome?, seen))
     }
 
     /// Binds accounts to props: by name here, and by nothing else later.
-    async fn prepare(&self, caller: &Caller, run: StepRun) -> Result<(Vec<u8>, Run), Error> {
+    async fn prepare(&self, caller: &Caller, run: StepRun, props: &[Prop]) -> Result<(Vec<u8>, Run), Error> {
         let id = RunId::new();
         let mut bindings = BTreeMap::new();
-        let props = self.steps()?.check(&run.component).await?;
         let needs_accounts = props.iter().any(|prop| matches!(prop.kind, PropKind::App(_)));
         let road: Arc<dyn Road> = if needs_accounts || !run.bindings.is_empty() {
             let opened = self.opened().await?;
