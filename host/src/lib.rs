@@ -4,9 +4,13 @@
 
 pub mod app;
 pub mod egress;
+pub mod step;
 pub mod store;
 pub mod vault;
+pub mod wasm;
 
 pub mod caller;
+
 pub mod ids;
+pub mod killpoint;
 pub mod time;
