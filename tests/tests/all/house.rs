@@ -159,6 +159,27 @@ fn the_peers_lock_file_names_no_host() {
     assert!(!lock.contains("\"resolved\""), "npm wrote registry hosts: keep the folder's .npmrc");
 }
 
+#[test]
+fn every_dependency_is_explained() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let table = manifest.split("[workspace.dependencies]\n").nth(1).and_then(|rest| rest.split("\n[").next());
+    let named: BTreeSet<_> = table
+        .expect("the dependencies")
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name)
+        .collect();
+    let text = std::fs::read_to_string(root().join("docs/dependencies.md")).expect("docs/dependencies.md");
+    let explained = |name: &&&str| text.contains(&format!("`{name}`"));
+    let missing: Vec<_> = named.iter().filter(|name| !explained(name)).collect();
+    assert!(named.len() > 20 && missing.is_empty(), "docs/dependencies.md says nothing about {missing:?}");
+    // And nothing is explained that has left: the first cell of each row of the crates' tables.
+    let rows = text.lines().take_while(|line| *line != "## Exceptions").filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| row.split(" |").next()).flat_map(|cell| cell.split('`').step_by(2));
+    let gone: Vec<_> = cells.filter(|name| !name.is_empty() && !named.contains(name)).collect();
+    assert!(gone.is_empty(), "docs/dependencies.md still explains {gone:?}");
+}
+
 fn cargo_tree(arguments: &[&str]) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
