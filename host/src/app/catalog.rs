@@ -170,7 +170,13 @@ impl Catalog {
             // The very bytes of the built-in app change nothing.
             if entry_hash(&entry) == hash {
                 let previous = Some(hash.clone());
-                return Ok(Installed { slug: app.slug.clone(), hash, app: Arc::new(app), previous, changes: Vec::new() });
+                return Ok(Installed {
+                    slug: app.slug.clone(),
+                    hash,
+                    app: Arc::new(app),
+                    previous,
+                    changes: Vec::new(),
+                });
             }
             return Err(AppError::Reserved { slug: app.slug });
         }
