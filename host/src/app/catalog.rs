@@ -49,11 +49,38 @@ pub struct AppSummary {
 /// What an installation did.
 #[derive(Debug, Clone)]
 pub struct Installed {
-    pub app: Pinned,
+    pub slug: String,
+    pub hash: String,
+    pub app: Arc<App>,
     /// The version that had the name before. The same hash: nothing changed.
     pub previous: Option<String>,
     /// Against that version; empty for a new app.
-    pub differences: Vec<Difference>,
+    pub changes: Vec<Difference>,
+}
+
+impl Declarer for crate::wasm::Apps {
+    fn declare(&self, component: &[u8]) -> Result<serde_json::Value, String> {
+        Self::declare(self, component)
+    }
+}
+
+/// What a component declares, after everything that an installation checks.
+pub fn declared(component: &[u8], declarer: &dyn Declarer) -> Result<App, AppError> {
+    inspect(component).map_err(AppError::Refused)?;
+    let value = declarer.declare(component).map_err(AppError::Declare)?;
+    let app: App = serde_json::from_value(value).map_err(|error| AppError::Unreadable(error.to_string()))?;
+    let findings = validate(&app);
+    if findings.is_empty() { Ok(app) } else { Err(AppError::Unsound(findings)) }
+}
+
+/// The hash under which this version is or would be installed.
+pub fn hash(component: &[u8], app: &App) -> Result<String, AppError> {
+    Ok(version_hash(&sha256(component), &sha256(&written(app)?)))
+}
+
+/// The bytes of a declaration that are hashed and stored.
+fn written(app: &App) -> Result<Vec<u8>, AppError> {
+    serde_json::to_vec(app).map_err(|error| AppError::Unreadable(error.to_string()))
 }
 
 /// The apps of this binary and of one data folder. Cheap to open: nothing is read before it is asked for.
@@ -137,38 +164,37 @@ impl Catalog {
 
     /// Installs a component, or updates the app of its slug. The old version stays for the accounts that pinned it.
     pub fn install(&self, component: &[u8], declarer: &dyn Declarer) -> Result<Installed, AppError> {
-        inspect(component).map_err(AppError::Refused)?;
-        let value = declarer.declare(component).map_err(AppError::Declare)?;
-        let app: App = serde_json::from_value(value).map_err(|error| AppError::Unreadable(error.to_string()))?;
-        let findings = validate(&app);
-        if !findings.is_empty() {
-            return Err(AppError::Unsound(findings));
-        }
-        let declaration = serde_json::to_vec(&app).map_err(|error| AppError::Unreadable(error.to_string()))?;
-        let hash = version_hash(&sha256(component), &sha256(&declaration));
+        let app = declared(component, declarer)?;
+        let hash = hash(component, &app)?;
         if let Some(entry) = self.pack.find(&app.slug)? {
             // The very bytes of the built-in app change nothing.
             if entry_hash(&entry) == hash {
-                let app = self.builtin(&entry)?;
-                return Ok(Installed { previous: Some(hash), app, differences: Vec::new() });
+                let previous = Some(hash.clone());
+                return Ok(Installed {
+                    slug: app.slug.clone(),
+                    hash,
+                    app: Arc::new(app),
+                    previous,
+                    changes: Vec::new(),
+                });
             }
             return Err(AppError::Reserved { slug: app.slug });
         }
         let _lock = self.files.lock()?;
         let mut index = self.files.index()?;
         let previous = index.apps.get(&app.slug).cloned();
-        let differences = match &previous {
+        let changes = match &previous {
             Some(name) => differences(&*self.named(&app.slug, name)?, &app),
             None => Vec::new(),
         };
-        self.files.put(&hash, component, &declaration)?;
+        self.files.put(&hash, component, &written(&app)?)?;
         let previous = previous.map(|name| name.hash);
         if previous.as_ref() != Some(&hash) {
             index.apps.insert(app.slug.clone(), Name { hash: hash.clone(), installed_at: Time::now() });
             self.files.write_index(&index)?;
         }
         let app = self.remember(&hash, app);
-        Ok(Installed { app: Pinned { hash, app, builtin: false }, previous, differences })
+        Ok(Installed { slug: app.slug.clone(), hash, app, previous, changes })
     }
 
     /// Forgets the name. The version stays for the accounts that pinned it.

@@ -4,6 +4,7 @@
 //! narrower counts as wider.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use deputy_declaration::types::{App, AuthKind, AuthMethod, Encoding, Origin, Part, Rule, Template};
 use serde::Serialize;
@@ -19,6 +20,18 @@ pub struct Difference {
     pub after: Option<String>,
     /// Asks for more, or for something else, than the owners of the accounts agreed to.
     pub widens: bool,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => write!(f, "{}: {before} → {after}", self.part)?,
+            (None, Some(after)) => write!(f, "{}: new: {after}", self.part)?,
+            (Some(before), None) => write!(f, "{}: gone: {before}", self.part)?,
+            (None, None) => f.write_str(&self.part)?,
+        }
+        if self.widens { f.write_str(" (asks for more)") } else { Ok(()) }
+    }
 }
 
 /// From `old` to `new`, in the order of their names.

@@ -14,6 +14,6 @@ mod files;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{AppSummary, Catalog, Declarer, Installed, Pinned};
+pub use catalog::{AppSummary, Catalog, Declarer, Installed, Pinned, declared, hash};
 pub use difference::{Difference, differences};
 pub use error::AppError;

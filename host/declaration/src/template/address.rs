@@ -109,8 +109,8 @@ pub(crate) fn shape<'t>(template: &'t [Part], inputs: &[Input]) -> Result<Author
     Ok(authority)
 }
 
-fn scheme(text: &str) -> Option<(&str, &str)> {
-    ["https://", "http://"].iter().find_map(|scheme| Some((&text[..scheme.len()], text.strip_prefix(scheme)?)))
+fn scheme(text: &str) -> Option<(&'static str, &str)> {
+    ["https://", "http://"].into_iter().find_map(|scheme| Some((scheme, text.strip_prefix(scheme)?)))
 }
 
 /// Where the authority ends in `text`; a fault when it does not before the next part begins.
