@@ -18,7 +18,7 @@ use deputy::ids::{AccountId, RunId};
 use deputy::step::{Road, Run, RunLimits, Steps, StepsConfig};
 use deputy::vault::Secret;
 use futures_util::future::BoxFuture;
-use wasmtime::component::{Component, Linker, Val};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -113,22 +113,28 @@ impl Bare {
         let mut config = Config::new();
         config.allocation_strategy(pool).epoch_interruption(true).concurrency_support(false);
         let engine = Engine::new(&config)?;
+        let clock = engine.weak();
+        std::thread::spawn(move || {
+            while let Some(engine) = clock.upgrade() {
+                engine.increment_epoch();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
         let component = Component::new(&engine, component)?;
         let mut linker = Linker::<()>::new(&engine);
         linker.allow_shadowing(true);
         linker.define_unknown_imports_as_traps(&component)?;
-        linker.instance("deputy:step/random@0.1.0")?.func_new("bytes", |_, _, params, results| {
-            let Some(Val::U32(len)) = params.first() else { return Err(wasmtime::Error::msg("no length")) };
-            results[0] = Val::List((0..*len).map(|byte| Val::U8(byte as u8)).collect());
-            Ok(())
-        })?;
+        linker
+            .instance("deputy:step/random@0.1.0")?
+            .func_wrap("bytes", |_, (len,): (u32,)| Ok((vec![7u8; len as usize],)))?;
         let pre = linker.instantiate_pre(&component)?;
         Ok(Self { engine, pre })
     }
 
     async fn run(&self, input: &str) -> Result<()> {
         let mut store = Store::new(&self.engine, ());
-        store.set_epoch_deadline(u64::MAX / 2);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
         let instance = self.pre.instantiate_async(&mut store).await?;
         let run = instance.get_typed_func::<(&str,), (std::result::Result<String, String>,)>(&mut store, "run")?;
         let (answer,) = run.call_async(&mut store, (input,)).await?;
@@ -191,13 +197,12 @@ impl OneAccount {
     fn new(address: SocketAddr) -> Result<Self> {
         let text = format!(
             "slug = \"bench\"\nname = \"Bench\"\nsummary = \"An API to measure.\"\nbase = \"http://{address}\"\n\
-             [evidence]\nlevel = \"facts\"\ndate = \"2026-11-23\"\nsource = \"made here\"\n\
-             [[method]]\nid = \"token\"\nlabel = \"Token\"\nkind = \"keys\"\n\
-             rules = [{{ header = \"authorization\", value = \"Bearer {{token}}\" }}]\n\
-             [[method.token]]\nname = \"token\"\nlabel = \"Token\"\n"
+             evidence = {{ level = \"facts\", date = \"2026-11-23\", source = \"made here\" }}\n\
+             [methods.token]\nlabel = \"Token\"\ntokens.token = {{ label = \"Token\" }}\n\
+             header.Authorization = \"Bearer {{token}}\"\n"
         );
         let app = deputy_declaration::source::parse("bench/app.toml", &text)
-            .map_err(|problems| problems.into_iter().map(|p| format!("{p}\n")).collect::<String>())?;
+            .map_err(|problems| problems.to_string())?;
         let base = url::Url::parse(&format!("http://{address}"))?;
         Ok(Self { account: AccountId::new(), declaration: Arc::new(app), base })
     }
