@@ -10,17 +10,17 @@ use std::process::Command;
 use source::{File, crate_paths, files, root};
 
 /// The rooms from the doors down, then what all of them may use. Each imports only what stands below it. The vault
-/// keeps its wrapped keyring in the store, so it stands above it; the configuration is made of the rooms' own policies,
-/// so only the facade knows it.
+/// keeps its wrapped keyring in the store, so it stands above it; the configuration is made of the policies of
+/// egress and vault, so it stands above them.
 const ORDER: &[&str] = &[
     "cli",
     "server",
     "deputy",
-    "config",
     "workflow",
     "step",
     "account",
     "auth",
+    "config",
     "egress",
     "app",
     "wasm",
