@@ -10,8 +10,12 @@ use crate::support::text;
 
 /// The app installed and the client set, nothing connected.
 async fn ready() -> (DemoProvider, Deputy) {
+    configured("").await
+}
+
+async fn configured(more: &str) -> (DemoProvider, Deputy) {
     let provider = DemoProvider::start().await.expect("a free port");
-    let deputy = Deputy::new(&[provider.address()]);
+    let deputy = Deputy::configured(&[provider.address()], more);
     deputy.install(&provider.app_toml());
     let (id, secret) = provider.client();
     deputy.json_with(&["client", "set", "demo", "--id", &id], secret.as_bytes());
@@ -19,7 +23,10 @@ async fn ready() -> (DemoProvider, Deputy) {
 }
 
 async fn connected() -> (DemoProvider, Deputy, String) {
-    let (provider, deputy) = ready().await;
+    connect(ready().await).await
+}
+
+async fn connect((provider, deputy): (DemoProvider, Deputy)) -> (DemoProvider, Deputy, String) {
     let (running, authorize_url) = begin(&deputy, &["demo"]);
     let (status, page) = provider.browse(&authorize_url).await.expect("a page");
     assert_eq!(status, 200, "{page}");
@@ -92,6 +99,21 @@ async fn an_answer_without_end_is_cut_at_the_limit() {
     assert_eq!(ended.code(), Some(1), "{ended}");
     let written = std::fs::metadata(&target).expect("what came before the limit").len();
     assert!(written <= 50 << 20, "{written} bytes were let through");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_hang_or_drip_are_left() {
+    let limits = "[egress.limits]\nfirst_byte_ms = 2000\ntotal_ms = 3000\n";
+    let (provider, deputy, account) = connect(configured(limits).await).await;
+    for (fault, path) in [(Fault::Hang, "/me"), (Fault::Drip, "/items")] {
+        provider.fail_next(Place::Api, fault);
+        let ended = deputy.run(&["request", &account, "GET", path, "--json"]);
+        assert_eq!(ended.error()["code"], "timeout", "{fault:?}: {ended}");
+    }
+    provider.fail_next(Place::Token, Fault::Hang);
+    provider.expire_access_tokens();
+    let error = deputy.fails(&["request", &account, "GET", "/me"]);
+    assert_ne!(error["code"], "needs_reconnect", "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

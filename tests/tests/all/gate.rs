@@ -12,7 +12,7 @@ async fn an_account_is_connected_and_calls_the_api() {
     let peer = Peer::start();
     let (deputy, account) = connected(&peer, "ada").await;
     assert!(account.starts_with("oidc/"), "{account}");
-    assert_eq!(deputy.accounts(), [account.clone()]);
+    assert_eq!(deputy.accounts(), std::slice::from_ref(&account));
     let shown = deputy.json(&["account", "show", &account]);
     assert_eq!(text(&shown, "identity"), "ada@example.com");
 

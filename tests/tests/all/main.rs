@@ -6,6 +6,7 @@ mod demo_provider;
 mod faults;
 mod gate;
 mod house;
+mod peer;
 mod refresh;
 mod steps;
 mod support;

@@ -21,13 +21,21 @@ pub struct Deputy {
 impl Deputy {
     /// A fresh machine whose operator lets these private addresses through.
     pub fn new(allow: &[SocketAddr]) -> Self {
+        Self::configured(allow, "")
+    }
+
+    /// With more lines at the end of its `deputy.toml`.
+    pub fn configured(allow: &[SocketAddr], more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["data", "config", "home"] {
             std::fs::create_dir(folder.path().join(name)).expect("a folder");
         }
         let allow: Vec<_> = allow.iter().map(|address| format!("\"{address}\"")).collect();
-        let config =
-            format!("[callback]\nlisten = \"{}\"\n\n[egress]\nallow = [{}]\n", super::free_address(), allow.join(", "));
+        let config = format!(
+            "[callback]\nlisten = \"{}\"\n\n[egress]\nallow = [{}]\n\n{more}",
+            super::free_address(),
+            allow.join(", ")
+        );
         std::fs::write(folder.path().join("config/deputy.toml"), config).expect("deputy.toml");
         Self { folder }
     }
