@@ -292,7 +292,8 @@ fn literal(reader: &mut Reader<'_>, entry: &Entry<'_>) -> String {
         DeValue::Boolean(value) => value.to_string(),
         DeValue::Integer(number) => number.as_str().to_owned(),
         other => {
-            let message = format!("`{}` is compared with a string, number or boolean, not a {}", entry.key, other.type_str());
+            let message =
+                format!("`{}` is compared with a string, number or boolean, not a {}", entry.key, other.type_str());
             reader.fault(entry.value.span(), message, None);
             String::new()
         }

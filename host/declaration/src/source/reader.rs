@@ -233,10 +233,8 @@ pub(super) fn join(prefix: &str, key: &str) -> String {
 }
 
 pub(super) fn entries<'t>(table: &'t DeTable<'t>, span: Range<usize>) -> Table<'t> {
-    let mut entries: Vec<_> = table
-        .iter()
-        .map(|(key, value)| Entry { key: key.get_ref(), key_span: key.span(), value })
-        .collect();
+    let mut entries: Vec<_> =
+        table.iter().map(|(key, value)| Entry { key: key.get_ref(), key_span: key.span(), value }).collect();
     // The parser sorts by name; the order of the text is the author's ("best first").
     entries.sort_by_key(|entry| entry.key_span.start);
     Table { span, entries }
