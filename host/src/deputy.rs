@@ -25,7 +25,7 @@ use crate::account::Accounts;
 use crate::app::Catalog;
 use crate::egress::{Egress, FileAudit};
 use crate::step::{Steps, StepsConfig};
-use crate::store::sled::SledStore;
+use crate::store::SledStore;
 use crate::vault::{KeySource, Vault};
 use crate::wasm::Apps as AppsEngine;
 
@@ -76,8 +76,8 @@ impl Deputy {
         let vault = Arc::new(Vault::open(&*store, &source).await?);
         let audit = Arc::new(FileAudit::open(&self.config.data.join("audit"))?);
         let egress = Arc::new(Egress::new(self.config.egress.clone(), audit)?);
-        let callback = self.config.callback.clone();
-        let accounts = Accounts::new(store, vault, self.catalog.clone(), egress.clone(), callback);
+        let apps = Arc::new(accounts::Declared(self.catalog.clone()));
+        let accounts = Accounts::new(store, vault, apps, egress.clone(), self.config.callback.clone());
         Ok(Opened { egress, accounts })
     }
 
