@@ -10,7 +10,7 @@ pub mod vault;
 pub mod wasm;
 
 pub mod caller;
-
+pub mod config;
 pub mod ids;
 pub mod killpoint;
 pub mod time;

@@ -43,6 +43,8 @@ pub enum VaultError {
     /// Opened, but not what was expected inside. Only the place is told: the text is secret.
     #[error("the {kind} {id} cannot be {what} (byte {at})")]
     Json { kind: String, id: String, what: &'static str, at: usize },
+    #[error("the system does not let this process keep its memory to itself: {0}")]
+    Harden(String),
     /// The cryptographic library failed.
     #[error("the vault cannot {0}")]
     Crypto(&'static str),
@@ -66,6 +68,7 @@ impl VaultError {
             Self::UnknownKey { .. } => "unknown_key",
             Self::Refused { .. } => "record_refused",
             Self::Json { .. } => "record_malformed",
+            Self::Harden(_) => "harden",
             Self::Crypto(_) => "crypto",
         }
     }
@@ -99,7 +102,7 @@ impl VaultError {
             Self::NotSealed { .. } | Self::UnknownKey { .. } | Self::Refused { .. } | Self::Json { .. } => {
                 Some("connect it again, or restore the data folder from a backup".to_owned())
             }
-            Self::Crypto(_) => None,
+            Self::Harden(_) | Self::Crypto(_) => None,
         }
     }
 
