@@ -10,6 +10,8 @@ mod sources;
 
 const APPS: &str = "../app-plugins";
 const WIT: &str = "../wit/app/0.1.0/app.wit";
+/// The step of `deputy demo`.
+const DEMO_STEP: &str = "../target/guests/components/demo_step.wasm";
 /// Always the workspace's own target folder, whatever `CARGO_TARGET_DIR` says.
 const PACKS: &str = "../target/pack";
 /// From `src/app/catalog.rs`, where it is included.
@@ -23,6 +25,14 @@ fn main() {
     match stale(Path::new(APPS), Path::new(WIT), Path::new(&pack), Path::new(&sidecar)) {
         None => println!("cargo::rustc-env=DEPUTY_PACK={FROM_SOURCE}/{}", sources::PACK),
         Some(reason) => println!("cargo::error={reason}; run: cargo xtask build"),
+    }
+    if std::env::var_os("CARGO_FEATURE_DEMO").is_some() {
+        println!("cargo::rerun-if-changed={DEMO_STEP}");
+        match Path::new(DEMO_STEP).is_file() {
+            // From `src/cli/demo.rs`, where it is included.
+            true => println!("cargo::rustc-env=DEPUTY_DEMO_STEP=../../{DEMO_STEP}"),
+            false => println!("cargo::error=the demo's step is not built yet; run: cargo xtask build"),
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         Command::List => {
             let list = deputy.app_list(caller).await?;
             output.emit(&list, || {
-                let rows: Vec<_> = list.apps.iter().map(|app| {
+                let rows = list.apps.iter().map(|app| {
                     let methods = app.methods.join(", ");
                     [app.slug.clone(), app.name.clone(), methods, format!("{:?}", app.evidence).to_lowercase(), app.summary.clone()]
                 });

@@ -64,7 +64,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     let set =
         ClientSet { app: app.clone(), method: None, client_id, secret: Some(secret), inputs: BTreeMap::new() };
     let client = deputy.client_set(&caller, set).await?;
-    say(&format!("{BOLD}3.{BOLD:#} An OAuth client is registered. Redirect URI: {}", client.redirect_uri));
+    say(&format!("{BOLD}3.{BOLD:#} An OAuth client is registered. Redirect URI: {}", client.redirect.redirect_uri));
 
     let listener = deputy.connect_listen(&caller).await?;
     let begin = ConnectOAuth {

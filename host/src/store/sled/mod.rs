@@ -224,6 +224,10 @@ impl Store for SledStore {
         .boxed()
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn now(&self) -> Time {
         Time::now()
     }
