@@ -3,9 +3,13 @@
 //! Rooms, from the doors down; each imports only what stands below it. See `docs/architecture.md`.
 
 pub mod egress;
+pub mod step;
 pub mod store;
 pub mod vault;
+pub mod wasm;
 
 pub mod caller;
+
 pub mod ids;
+pub mod killpoint;
 pub mod time;

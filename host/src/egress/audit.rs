@@ -99,10 +99,8 @@ impl Audit for FileAudit {
 impl Drop for FileAudit {
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            if writer.join().is_err() {
-                tracing::error!("the audit writer ended in a panic; its last lines may be lost");
-            }
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the audit writer ended in a panic; its last lines may be lost");
         }
     }
 }

@@ -288,3 +288,55 @@ fn tls_config(ca_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, EgressError
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::peer::{Peer, answer};
+    use super::*;
+
+    fn route(policy: Policy, fixed: Option<SocketAddr>) -> Route {
+        Route {
+            policy: Arc::new(policy),
+            lookup: Arc::new(SystemLookup),
+            name: "rebind.test".into(),
+            port: 443,
+            explicit_port: false,
+            plain_http: false,
+            fixed,
+        }
+    }
+
+    #[test]
+    fn the_peer_must_be_what_was_judged() {
+        let address = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        let fixed = route(Policy::default(), Some(address("127.0.0.1:8443")));
+        assert!(fixed.judge_peer(address("127.0.0.1:8443")).is_ok());
+        assert!(fixed.judge_peer(address("127.0.0.1:8444")).is_err());
+        assert!(fixed.judge_peer(address("10.0.0.1:8443")).is_err());
+        let named = route(Policy::default(), None);
+        assert!(named.judge_peer(address("1.1.1.1:443")).is_ok());
+        assert!(named.judge_peer(address("127.0.0.1:443")).is_err());
+    }
+
+    /// The resolver of the client is replaced by one that points inside: the third check stands alone.
+    #[tokio::test]
+    async fn r7_a_connection_to_a_bad_peer_carries_no_byte() {
+        let peer = Peer::replying(|_, _| answer("200 OK", b"")).await;
+        let client = |allow: Vec<SocketAddr>| {
+            let policy = Policy { allow, ..Policy::default() };
+            reqwest::Client::builder()
+                .no_proxy()
+                .tls_backend_preconfigured(tls_config(None).unwrap())
+                .resolve("rebind.test", peer.address)
+                .connector_layer(PeerLayer(Arc::new(route(policy, None))))
+                .build()
+                .unwrap()
+        };
+        let url = format!("http://rebind.test:{}/", peer.address.port());
+        let error = client(Vec::new()).get(&url).send().await.unwrap_err();
+        let error = super::super::failure::from_client(&error, "rebind.test", &Policy::default().limits);
+        assert!(matches!(error, EgressError::Denied { rule: "address", .. }), "{error}");
+        assert!(peer.requests().is_empty());
+        assert!(client(vec![peer.address]).get(&url).send().await.is_ok(), "and it does let others through");
+    }
+}

@@ -66,6 +66,11 @@ pub struct Answer {
 pub struct AnswerBody(pub(super) BoxStream<'static, Result<Bytes, super::EgressError>>);
 
 impl AnswerBody {
+    /// A body that is already scrubbed, decoded and bounded.
+    pub fn from_stream(stream: impl Stream<Item = Result<Bytes, super::EgressError>> + Send + 'static) -> Self {
+        Self(Box::pin(stream))
+    }
+
     /// All of it, up to `limit` bytes.
     pub async fn collect(mut self, limit: usize) -> Result<Vec<u8>, super::EgressError> {
         use futures_util::StreamExt;

@@ -58,7 +58,10 @@ fn header_holds(wanted: &TextMatch, headers: &HeaderMap) -> bool {
 fn body_holds(wanted: &TextMatch, body: &Value) -> bool {
     match body.pointer(&wanted.name) {
         Some(Value::String(text)) => *text == wanted.value,
-        Some(value @ (Value::Number(_) | Value::Bool(_) | Value::Null)) => value.to_string() == wanted.value,
+        Some(Value::Number(number)) => number.to_string().as_str() == wanted.value,
+        Some(Value::Bool(true)) => wanted.value == "true",
+        Some(Value::Bool(false)) => wanted.value == "false",
+        Some(Value::Null) => wanted.value == "null",
         Some(Value::Array(_) | Value::Object(_)) | None => false,
     }
 }

@@ -1,7 +1,10 @@
 //! The road against real sockets on loopback, and what the tests of the single rules share.
 
-mod peer;
+mod hostile;
+pub(super) mod peer;
 mod road;
+mod tls;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

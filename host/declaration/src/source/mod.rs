@@ -1,0 +1,99 @@
+//! `app.toml`: the form in which a person writes a declaration.
+//!
+//! The author's form is shorter than the declaration: templates are strings, lists of names are tables, and what most
+//! apps share is a default. `docs/app-toml.md` lists every key. Every mistake is told at its line and column, with the
+//! nearest right word, and as many as can be found at once.
+
+mod app;
+mod method;
+mod placeholder;
+mod reader;
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::types::App;
+use crate::validate::validate;
+
+use reader::Reader;
+
+/// One mistake in an `app.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// In bytes of the text.
+    pub span: Range<usize>,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "\n  help: {help}"))
+    }
+}
+
+/// All mistakes found, in the order of the text. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Problems {
+    pub fn code(&self) -> &'static str {
+        "app_source_invalid"
+    }
+}
+
+/// Reads and validates an `app.toml`. `file_name` only stands in the problems.
+pub fn parse(file_name: &str, text: &str) -> Result<App, Problems> {
+    let mut reader = Reader::new(text);
+    let app = app::read(&mut reader);
+    if reader.faults.is_empty()
+        && let Some(app) = &app
+    {
+        for finding in validate(app) {
+            let span = reader.span_of(&finding.path);
+            reader.faults.push(reader::Fault { span, message: finding.message, help: finding.help });
+        }
+    }
+    match app {
+        Some(app) if reader.faults.is_empty() => Ok(app),
+        _ => Err(problems(file_name, text, reader.faults)),
+    }
+}
+
+fn problems(file_name: &str, text: &str, mut faults: Vec<reader::Fault>) -> Problems {
+    faults.sort_by_key(|fault| fault.span.start);
+    let place = |offset: usize| {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    };
+    let problem = |fault: reader::Fault| {
+        let (line, column) = place(fault.span.start);
+        let reader::Fault { span, message, help } = fault;
+        Problem { file: file_name.to_owned(), line, column, span, message, help }
+    };
+    Problems(faults.into_iter().map(problem).collect())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

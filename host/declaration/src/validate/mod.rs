@@ -1,0 +1,228 @@
+//! Everything about a declaration that its types cannot say.
+//!
+//! One list of rules for both ways in: `source` maps the findings to lines of an `app.toml`, the catalog shows them
+//! with their field path for a component of any origin. A declaration without findings is safe to act on: every name
+//! resolves, every pattern compiles, no value of an account can move a URL to another host, and secrets stand only in
+//! rules. A declaration comes from a stranger, so sizes are bounded too.
+
+mod method;
+mod reach;
+mod text;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::template::{self, Fault, Name};
+use crate::types::{App, InputKind, Part};
+
+pub use text::{is_header_name, is_host_owned_header, is_id, is_name, is_slug};
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The field in the JSON form: `methods[0].rule-sets[0].rules[1].header.value[0]`. Empty: the whole declaration.
+    pub path: String,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path.is_empty() { "declaration" } else { &self.path };
+        write!(f, "{path}: {}", self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+    }
+}
+
+/// The largest declaration, in bytes of its JSON form.
+pub const MAX_DECLARATION_BYTES: usize = 256 << 10;
+
+/// All broken rules, in the order of the declaration; empty when it is sound.
+pub fn validate(app: &App) -> Vec<Finding> {
+    let mut check = Check { app, findings: Vec::new() };
+    text::texts(&mut check);
+    identity(&mut check);
+    inputs(&mut check);
+    method::methods(&mut check);
+    reach::base_and_reach(&mut check);
+    reach::headers(&mut check);
+    reach::test(&mut check);
+    reach::signals(&mut check);
+    check.findings
+}
+
+/// The findings so far, and the words to add one.
+struct Check<'a> {
+    app: &'a App,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Check<'a> {
+    fn fail(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.findings.push(Finding { path: path.into(), message: message.into(), help: None });
+    }
+
+    fn fail_with(&mut self, path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) {
+        self.findings.push(Finding { path: path.into(), message: message.into(), help: Some(help.into()) });
+    }
+
+    /// The same name twice, compared by `key`.
+    fn unique<K: Ord>(&mut self, what: &str, names: impl IntoIterator<Item = (String, K)>)
+    where
+        K: fmt::Display,
+    {
+        let mut seen: BTreeMap<K, String> = BTreeMap::new();
+        for (path, name) in names {
+            if let Some(first) = seen.get(&name) {
+                let message = format!("the {what} `{name}` is declared twice, first at {first}");
+                self.fail(path, message);
+            } else {
+                seen.insert(name, path);
+            }
+        }
+    }
+
+    /// Every name of the template is declared; `tokens` are those of the method it stands in.
+    fn declared(&mut self, path: &str, template: &[Part], tokens: &[&str]) -> bool {
+        let inputs: Vec<&str> = self.app.inputs.iter().map(|input| input.name.as_str()).collect();
+        let mut sound = true;
+        for (index, part) in template.iter().enumerate() {
+            let (known, what, name) = match part {
+                Part::Text(_) => continue,
+                Part::Input(placeholder) => (&inputs[..], "input", &placeholder.name),
+                Part::Token(placeholder) => (tokens, "token", &placeholder.name),
+            };
+            if !known.contains(&name.as_str()) {
+                sound = false;
+                let help = crate::suggest::nearest(name, known.iter().copied())
+                    .map(|near| format!("did you mean `{{{near}}}`?"))
+                    .or_else(|| (!known.is_empty()).then(|| format!("declared: {}", known.join(", "))));
+                let message = format!("`{{{name}}}` names no {what} that is declared here");
+                let path = format!("{path}[{index}]");
+                self.findings.push(Finding { path, message, help });
+            }
+        }
+        sound
+    }
+
+    /// A template that becomes a URL.
+    fn url(&mut self, path: &str, template: &'a [Part]) -> Option<template::Authority<'a>> {
+        // A secret is reported by `shape`, declared or not.
+        let public: Vec<Part> = template.iter().filter(|part| !matches!(part, Part::Token(_))).cloned().collect();
+        if public.len() == template.len() && !self.declared(path, template, &[]) {
+            return None;
+        }
+        match template::shape(template, &self.app.inputs) {
+            Err(Fault { part, message, help }) => {
+                let path = part.map_or(path.to_owned(), |part| format!("{path}[{part}]"));
+                self.findings.push(Finding { path, message, help });
+                None
+            }
+            Ok(authority) => {
+                if let Some((message, help)) = reach::form(self.app, template) {
+                    self.findings.push(Finding { path: path.to_owned(), message, help });
+                    return None;
+                }
+                Some(authority)
+            }
+        }
+    }
+
+    fn pointer(&mut self, path: &str, pointer: &str) {
+        if !text::is_pointer(pointer) {
+            let help = if pointer.starts_with('/') {
+                "`~` is written `~0`, `/` within a name `~1`".to_owned()
+            } else {
+                format!("write `/{}`", pointer.trim_start_matches("$.").replace('.', "/"))
+            };
+            self.fail_with(path, format!("`{pointer}` is no JSON Pointer (RFC 6901)"), help);
+        }
+    }
+
+    fn pattern(&mut self, path: &str, pattern: &str) {
+        if let Err(reason) = template::whole(pattern) {
+            self.fail(path, format!("the pattern does not compile: {reason}"));
+        }
+    }
+}
+
+fn identity(check: &mut Check<'_>) {
+    let app = check.app;
+    if !is_slug(&app.slug) {
+        let message = format!("`{}` is no slug: 1 to 40 of a-z, 0-9 and hyphens between them", app.slug);
+        check.fail("slug", message);
+    }
+    for (path, value, limit) in [("name", &app.name, 80), ("summary", &app.summary, 300)] {
+        if value.trim().is_empty() {
+            check.fail(path, format!("the {path} is empty"));
+        } else if value.chars().count() > limit {
+            check.fail(path, format!("the {path} is longer than {limit} characters"));
+        }
+    }
+    for (index, category) in app.categories.iter().enumerate() {
+        if !is_slug(category) {
+            let help = "lower-case letters, digits and hyphens";
+            check.fail_with(format!("categories[{index}]"), format!("`{category}` is no category"), help);
+        }
+    }
+    for (path, link) in [("homepage", &app.homepage), ("docs", &app.docs)] {
+        if let Some(link) = link
+            && !url::Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
+        {
+            check.fail(path, format!("`{link}` is no https link"));
+        }
+    }
+    if app.evidence.date.parse::<text::Day>().is_err() {
+        check.fail_with("evidence.date", format!("`{}` is no day", app.evidence.date), "write it as 2026-11-23");
+    }
+    if app.evidence.source.trim().is_empty() {
+        check.fail("evidence.source", "the source is empty: say where the facts come from");
+    }
+}
+
+fn inputs(check: &mut Check<'_>) {
+    let app = check.app;
+    let names = app.inputs.iter().enumerate().map(|(index, input)| (format!("inputs[{index}].name"), &input.name));
+    check.unique("input", names);
+    for (index, input) in app.inputs.iter().enumerate() {
+        let path = format!("inputs[{index}]");
+        if !is_name(&input.name) {
+            check.fail(format!("{path}.name"), text::bad_name(&input.name));
+        }
+        if input.label.trim().is_empty() {
+            check.fail(format!("{path}.label"), "the label is empty");
+        }
+        if let Some(pattern) = &input.pattern {
+            check.pattern(&format!("{path}.pattern"), pattern);
+            if template::whole(pattern).is_err() {
+                continue;
+            }
+        }
+        let given = input.choices.iter().enumerate().map(|(at, choice)| (format!("{path}.choices[{at}]"), choice));
+        let given: Vec<_> =
+            given.chain(input.default.iter().map(|default| (format!("{path}.default"), default))).collect();
+        for (path, value) in given {
+            match template::check_input(input, value) {
+                Err(reason) => check.fail(path, format!("`{value}` would be refused at connect: {reason}")),
+                Ok(form) if form != *value => {
+                    check.fail(path, format!("`{value}` would be stored as `{form}`: write that"));
+                }
+                Ok(_) => {}
+            }
+        }
+        if input.kind == InputKind::BaseUrl && input.default.is_some() {
+            check.fail(format!("{path}.default"), "a base URL is the owner's choice and has no default");
+        }
+    }
+}
+
+/// The tokens a template mentions.
+fn token_names(template: &[Part]) -> impl Iterator<Item = &str> {
+    template::names(template).filter_map(|name| match name {
+        Name::Token(name) => Some(name),
+        Name::Input(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Base, reach, default headers, the test request and signals.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::Check;
+use super::method::header_name;
+use super::text::{self, is_header_name};
+use crate::template::{Authority, check_authority, check_suffix, render_public, shape};
+use crate::types::{AnyOf, App, Condition, InputKind, Origin, Part, Rule};
+
+const BODY_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+
+pub(super) fn base_and_reach(check: &mut Check<'_>) {
+    let app = check.app;
+    origins(check);
+    for (at, method) in app.reach.methods.iter().enumerate() {
+        method_name(check, &format!("reach.methods[{at}]"), method);
+    }
+    for (field, paths) in [("paths", &app.reach.paths), ("denied-paths", &app.reach.denied_paths)] {
+        for (at, path) in paths.iter().enumerate() {
+            if let Some(message) = text::path_fault(path) {
+                check.fail(format!("reach.{field}[{at}]"), message);
+            }
+        }
+    }
+    let Some(authority) = check.url("base", &app.base) else { return };
+    if let Some(Part::Text(text)) = app.base.last()
+        && text.ends_with('/')
+    {
+        check.fail("base", "the base ends with `/`: request paths bring their own");
+    }
+    if app.base.iter().any(|part| matches!(part, Part::Text(text) if text.contains(['?', '#']))) {
+        check.fail("base", "the base holds a query or a fragment");
+    }
+    let within = app.reach.origins.iter().any(|origin| match (origin, authority) {
+        (Origin::Exact(text), Authority::Fixed(base)) => text == base,
+        (Origin::Label(label), Authority::Label { input, suffix }) => label.input == input && label.suffix == suffix,
+        (Origin::Pinned(pinned), Authority::Pinned { input }) => pinned == input,
+        _ => false,
+    });
+    if !within {
+        check.fail_with("base", "the base lies outside reach.origins", "add its origin to reach.origins");
+    }
+}
+
+fn origins(check: &mut Check<'_>) {
+    let app = check.app;
+    if app.reach.origins.is_empty() {
+        check.fail("reach.origins", "the app reaches nothing");
+    }
+    let mut seen = Vec::new();
+    for (at, origin) in app.reach.origins.iter().enumerate() {
+        let path = format!("reach.origins[{at}]");
+        let kind = |name: &str| app.inputs.iter().find(|input| input.name == name).map(|input| input.kind);
+        let fault = match origin {
+            Origin::Exact(text) => check_authority(text).err(),
+            Origin::Label(label) if kind(&label.input) != Some(InputKind::HostLabel) => {
+                Some(format!("`{}` is no input of kind `host-label`", label.input))
+            }
+            Origin::Label(label) => check_suffix(&label.suffix).err(),
+            Origin::Pinned(input) if kind(input) != Some(InputKind::BaseUrl) => {
+                Some(format!("`{input}` is no input of kind `base-url`"))
+            }
+            Origin::Pinned(_) => None,
+        };
+        if let Some(fault) = fault {
+            check.fail(&path, fault);
+        }
+        if seen.contains(&origin) {
+            check.fail(&path, "this origin is declared twice");
+        }
+        seen.push(origin);
+    }
+}
+
+fn method_name(check: &mut Check<'_>, path: &str, method: &str) {
+    if matches!(method, "CONNECT" | "TRACE") {
+        check.fail(path, format!("{method} is never sent"));
+    } else if !is_header_name(method) || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        let help = format!("write {}", method.to_ascii_uppercase());
+        check.fail_with(path, format!("`{method}` is no HTTP method in upper case"), help);
+    }
+}
+
+pub(super) fn headers(check: &mut Check<'_>) {
+    let app = check.app;
+    let names =
+        app.headers.iter().enumerate().map(|(at, header)| (format!("headers[{at}].name"), header.name.to_lowercase()));
+    check.unique("default header", names);
+    for (at, header) in app.headers.iter().enumerate() {
+        let path = format!("headers[{at}]");
+        header_name(check, &format!("{path}.name"), &header.name);
+        if injected(app, &header.name) {
+            let message = format!("a credential rule writes `{}`: it cannot have a default too", header.name);
+            check.fail(format!("{path}.name"), message);
+        }
+        if !text::is_header_text(&header.value) || header.value.trim() != header.value || header.value.is_empty() {
+            check.fail(format!("{path}.value"), "a header value is visible ASCII, without space around it");
+        }
+    }
+}
+
+/// Some rule of some method writes this header.
+fn injected(app: &App, name: &str) -> bool {
+    app.methods.iter().flat_map(|method| &method.rule_sets).flat_map(|set| &set.rules).any(|rule| match rule {
+        Rule::Header(named) => named.name.eq_ignore_ascii_case(name),
+        Rule::Basic(_) => name.eq_ignore_ascii_case("authorization"),
+        Rule::Query(_) => false,
+    })
+}
+
+pub(super) fn test(check: &mut Check<'_>) {
+    let app = check.app;
+    let Some(test) = &app.test else { return };
+    method_name(check, "test.method", &test.method);
+    if !app.reach.methods.is_empty() && !app.reach.methods.contains(&test.method) {
+        check.fail("test.method", format!("{} lies outside reach.methods", test.method));
+    }
+    if test.body.is_some() && !BODY_METHODS.contains(&test.method.as_str()) {
+        check.fail("test.body", format!("a {} request has no body", test.method));
+    }
+    let names = test.headers.iter().enumerate();
+    let names = names.map(|(at, header)| (format!("test.headers[{at}].name"), header.name.to_lowercase()));
+    check.unique("header", names);
+    for (at, header) in test.headers.iter().enumerate() {
+        let path = format!("test.headers[{at}]");
+        header_name(check, &format!("{path}.name"), &header.name);
+        if injected(app, &header.name) {
+            check.fail(format!("{path}.name"), format!("a credential rule writes `{}`", header.name));
+        }
+        if !text::is_header_text(&header.value) {
+            check.fail(format!("{path}.value"), "a header value is visible ASCII");
+        }
+    }
+    for (field, pointer) in [("id", &test.id), ("label", &test.label)] {
+        if let Some(pointer) = pointer {
+            check.pointer(&format!("test.{field}"), pointer);
+        }
+    }
+    let path = test.path.split('?').next().unwrap_or_default();
+    if test.path.contains('#') {
+        check.fail("test.path", "a request has no fragment");
+    } else if let Some(message) = text::path_fault(path) {
+        check.fail("test.path", message);
+    } else if let Some(full) = full_path(app, path) {
+        let under = |prefixes: &[String]| prefixes.iter().any(|prefix| below(&full, prefix));
+        if !app.reach.paths.is_empty() && !under(&app.reach.paths) {
+            check.fail("test.path", format!("`{full}` lies outside reach.paths"));
+        } else if under(&app.reach.denied_paths) {
+            check.fail("test.path", format!("`{full}` lies within reach.denied-paths"));
+        }
+    }
+}
+
+/// The path on the wire, when the base's path is the same for every account.
+fn full_path(app: &App, path: &str) -> Option<String> {
+    let literal = match shape(&app.base, &app.inputs).ok()? {
+        Authority::Pinned { .. } => return None,
+        Authority::Fixed(_) | Authority::Label { .. } => {
+            let path = app.base.iter().skip_while(|part| !matches!(part, Part::Text(text) if text.len() > 8));
+            let mut literal = String::new();
+            for part in path {
+                let Part::Text(text) = part else { return None };
+                literal.push_str(text);
+            }
+            literal
+        }
+    };
+    let start = literal.strip_prefix("https://").or_else(|| literal.strip_prefix("http://")).unwrap_or(&literal);
+    let base = start.find('/').map_or("", |at| &start[at..]);
+    Some(format!("{base}{path}"))
+}
+
+/// At segment borders: `/v1` covers `/v1` and `/v1/x`, not `/v10`.
+fn below(path: &str, prefix: &str) -> bool {
+    let prefix = prefix.trim_end_matches('/');
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+pub(super) fn signals(check: &mut Check<'_>) {
+    let signals = &check.app.signals;
+    for (field, any) in [("expired", &signals.expired), ("revoked", &signals.revoked), ("failed", &signals.failed)] {
+        any_of(check, &format!("signals.{field}"), any);
+    }
+}
+
+fn any_of(check: &mut Check<'_>, path: &str, any: &AnyOf) {
+    for (at, all) in any.iter().enumerate() {
+        let path = format!("{path}[{at}]");
+        if all.is_empty() {
+            check.fail(&path, "an empty list of conditions holds for every answer");
+        } else if all.iter().all(|condition| matches!(condition, Condition::Status(200..=299))) {
+            check.fail_with(&path, "a good status alone holds for every good answer", "add a header or body condition");
+        }
+        for (at, condition) in all.iter().enumerate() {
+            let path = format!("{path}[{at}]");
+            match condition {
+                Condition::Status(100..=599) => {}
+                Condition::Status(status) => check.fail(format!("{path}.status"), format!("{status} is no status")),
+                Condition::Header(text) if !is_header_name(&text.name) => {
+                    check.fail(format!("{path}.header.name"), format!("`{}` is no header name", text.name));
+                }
+                Condition::Header(_) => {}
+                Condition::Body(text) => check.pointer(&format!("{path}.body.name"), &text.name),
+            }
+        }
+    }
+}
+
+/// Renders with harmless values: a text that URL parsers would change is refused now, not at somebody's connect.
+pub(super) fn form(app: &App, template: &[Part]) -> Option<(String, Option<String>)> {
+    let sample = |input: &crate::types::Input| match input.kind {
+        InputKind::Text | InputKind::HostLabel => "x".to_owned(),
+        InputKind::BaseUrl => "https://x.example".to_owned(),
+    };
+    let inputs: BTreeMap<_, _> = app.inputs.iter().map(|input| (input.name.clone(), sample(input))).collect();
+    let text = render_public(template, &inputs).ok()?;
+    match Url::parse(&text) {
+        Err(error) => Some((format!("this is no URL: {error}"), None)),
+        Ok(url) if url.fragment().is_some() => Some(("the URL holds a fragment".to_owned(), None)),
+        Ok(url) if url.as_str() == text || url.as_str().strip_suffix('/') == Some(&text) => None,
+        Ok(url) => {
+            let help = format!("write it so that it reads `{url}`");
+            Some(("URL parsers would change this text".to_owned(), Some(help)))
+        }
+    }
+}

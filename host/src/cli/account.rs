@@ -1,0 +1,117 @@
+//! `deputy account`: the accounts there are, and what state they are in.
+
+use clap::Subcommand;
+
+use super::output::{BAD, BOLD, DIM, GOOD, Output, table};
+use super::{Done, Error, prompt};
+use crate::deputy::{AccountList, AccountView, Caller, Deputy};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Your accounts
+    List {
+        /// Only those of one app
+        #[arg(long, value_name = "SLUG")]
+        app: Option<String>,
+        /// How many at the most
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Go on behind this one: the `next` of the list before
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+    },
+    /// One account: identity, scopes, expiry, health. Never a secret
+    Show { account: String },
+    /// Give an account another nickname
+    Rename {
+        account: String,
+        /// `[a-z0-9-]`
+        nickname: String,
+    },
+    /// Make the app's test request now
+    Test { account: String },
+    /// Delete an account: revoked at the provider where the app says how, then forgotten
+    Delete {
+        account: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    match command {
+        Command::List { app, limit, after } => {
+            let list = deputy.account_list(caller, AccountList { app, limit, after }).await?;
+            output.emit(&list, || {
+                if list.accounts.is_empty() {
+                    return format!("{DIM}no accounts yet; connect one:{DIM:#} deputy connect github --method token");
+                }
+                let rows: Vec<_> = list.accounts.iter().map(|account| {
+                    let identity = account.identity.clone().unwrap_or_default();
+                    [account.name.clone(), identity, account.health.to_string(), account.id.to_string()]
+                }).collect();
+                let mut text = table(["ACCOUNT", "IDENTITY", "HEALTH", "ID"], &rows);
+                if let Some(next) = &list.next {
+                    text.push_str(&format!("{DIM}more: deputy account list --after {next}{DIM:#}\n"));
+                }
+                text
+            })?;
+        }
+        Command::Show { account } => {
+            let view = deputy.account_show(caller, &account).await?;
+            output.emit(&view, || describe(&view))?;
+        }
+        Command::Rename { account, nickname } => {
+            let view = deputy.account_rename(caller, &account, &nickname).await?;
+            output.emit(&view, || format!("{GOOD}renamed{GOOD:#} to {}", view.name))?;
+        }
+        Command::Test { account } => {
+            let tested = deputy.account_test(caller, &account).await?;
+            output.emit(&tested, || {
+                let identity = tested.identity.as_deref().map(|who| format!(" as {who}")).unwrap_or_default();
+                format!("{GOOD}works{GOOD:#}: {}{identity}", tested.name)
+            })?;
+        }
+        Command::Delete { account, yes } => {
+            let view = deputy.account_show(caller, &account).await?;
+            if !yes {
+                if !prompt::interactive() {
+                    let message = format!("deleting {} needs a confirmation", view.name);
+                    return Err(Error::new("usage", message).with_fix("add --yes"));
+                }
+                if !prompt::confirm(&format!("Delete {}? It cannot be undone.", view.name))? {
+                    return Err(Error::new("cancelled", "nothing was deleted"));
+                }
+            }
+            let deleted = deputy.account_delete(caller, view.id.as_str()).await?;
+            output.emit(&deleted, || format!("{GOOD}deleted{GOOD:#} {}\n{}", deleted.name, deleted.revoked))?;
+        }
+    }
+    Ok(Done::Ok)
+}
+
+fn describe(view: &AccountView) -> String {
+    let mut text = format!("{BOLD}{}{BOLD:#}\n", view.name);
+    let mut fact = |name: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {DIM}{name:<10}{DIM:#} {value}\n"));
+        }
+    };
+    fact("id", view.id.to_string());
+    fact("identity", view.identity.clone().unwrap_or_default());
+    fact("method", view.method.clone());
+    let health = view.health.to_string();
+    fact("health", if health == "ok" { format!("{GOOD}ok{GOOD:#}") } else { format!("{BAD}{health}{BAD:#}") });
+    fact("scopes", view.scopes.join(", "));
+    fact("reach", view.origins.join(", "));
+    fact("inputs", view.inputs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "));
+    for token in &view.tokens {
+        let expires = token.expires_at.map(|at| format!("until {at}")).unwrap_or_else(|| "no known end".to_owned());
+        let refresh = if token.refreshable { ", refreshed before that" } else { "" };
+        fact("token", format!("{} ({expires}{refresh})", token.name));
+    }
+    fact("connected", view.created_at.to_string());
+    fact("app", format!("{} (sha256 {})", view.app, view.app_hash));
+    text
+}

@@ -1,0 +1,124 @@
+//! `deputy app`: the apps there are, and the way from an `app.toml` to an installed one.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::output::{BOLD, DIM, GOOD, Output, table};
+use super::{Done, Error};
+use crate::deputy::{AppDetail, AppSource, Caller, Deputy};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// The apps installed, built in or by you
+    List,
+    /// What an app declares: methods, scopes, inputs, reach, rules
+    Show {
+        /// The app's slug, such as `github`
+        app: String,
+    },
+    /// Turn an app.toml into a component
+    Build {
+        /// An app.toml, or the folder that holds one
+        path: PathBuf,
+        /// Where to write the component [default: <slug>.wasm beside the app.toml]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check an app.toml or a component, and say what is wrong and where
+    Check {
+        /// An app.toml, a folder that holds one, or a component
+        path: PathBuf,
+    },
+    /// Install an app from an app.toml or a component
+    Install {
+        /// An app.toml, a folder that holds one, or a component
+        path: PathBuf,
+    },
+    /// Remove an app that you installed
+    Remove { app: String },
+}
+
+pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    match command {
+        Command::List => {
+            let list = deputy.app_list(caller).await?;
+            output.emit(&list, || {
+                let rows: Vec<_> = list.apps.iter().map(|app| {
+                    let methods = app.methods.join(", ");
+                    [app.slug.clone(), app.name.clone(), methods, app.evidence.clone(), app.summary.clone()]
+                });
+                let rows: Vec<_> = rows.collect();
+                table(["APP", "NAME", "METHODS", "EVIDENCE", "SUMMARY"], &rows)
+            })?;
+        }
+        Command::Show { app } => {
+            let detail = deputy.app_show(caller, &app).await?;
+            output.emit(&detail, || describe(&detail))?;
+        }
+        Command::Build { path, output: to } => {
+            let built = deputy.app_build(caller, AppSource::read(&path)?).await?;
+            let to = to.unwrap_or_else(|| match path.is_dir() {
+                true => path.join(format!("{}.wasm", built.slug)),
+                false => path.with_file_name(format!("{}.wasm", built.slug)),
+            });
+            std::fs::write(&to, &built.component)
+                .map_err(|error| Error::new("output_failed", format!("cannot write {}: {error}", to.display())))?;
+            let answer = serde_json::json!({ "slug": built.slug, "hash": built.hash, "bytes": built.component.len(), "path": to });
+            output.emit(&answer, || {
+                format!("{GOOD}built{GOOD:#} {} ({} bytes, sha256 {})", to.display(), built.component.len(), built.hash)
+            })?;
+        }
+        Command::Check { path } => {
+            let detail = deputy.app_check(caller, AppSource::read(&path)?).await?;
+            output.emit(&detail, || format!("{GOOD}ok{GOOD:#}\n{}", describe(&detail)))?;
+        }
+        Command::Install { path } => {
+            let installed = deputy.app_install(caller, AppSource::read(&path)?).await?;
+            output.emit(&installed, || {
+                let mut text = format!("{GOOD}installed{GOOD:#} {} (sha256 {})\n", installed.slug, installed.hash);
+                for change in &installed.changes {
+                    text.push_str(&format!("  changed: {change}\n"));
+                }
+                text.push_str(&format!("next: deputy connect {}\n", installed.slug));
+                text
+            })?;
+        }
+        Command::Remove { app } => {
+            let removed = deputy.app_remove(caller, &app).await?;
+            output.emit(&removed, || format!("{GOOD}removed{GOOD:#} {app}"))?;
+        }
+    }
+    Ok(Done::Ok)
+}
+
+/// An app on one screen.
+fn describe(detail: &AppDetail) -> String {
+    let app = &detail.app;
+    let mut text = format!("{BOLD}{}{BOLD:#} ({})\n{}\n", app.name, app.slug, app.summary);
+    let mut fact = |name: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {DIM}{name:<9}{DIM:#} {value}\n"));
+        }
+    };
+    fact("docs", app.docs.clone().unwrap_or_default());
+    fact("evidence", format!("{} ({}, {})", detail.evidence, app.evidence.date, app.evidence.source));
+    fact("reach", detail.reach.join(", "));
+    for method in &detail.methods {
+        fact("connect", format!("--method {}: {}", method.id, method.label));
+        if let Some(help) = &method.help {
+            fact("", format!("  {help}"));
+        }
+        fact("", method.rule_sets.iter().map(|set| format!("  as {set}\n")).collect::<String>().trim_end().to_owned());
+        for scope in &method.scopes {
+            let mark = if scope.default { "*" } else { " " };
+            fact("", format!("  {mark} {:<24} {}", scope.name, scope.text));
+        }
+    }
+    for input in &app.inputs {
+        let example = input.example.as_deref().map(|example| format!(" (such as {example})")).unwrap_or_default();
+        fact("input", format!("{}: {}{example}", input.name, input.label));
+    }
+    fact("sha256", detail.hash.clone());
+    text
+}

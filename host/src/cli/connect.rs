@@ -1,0 +1,241 @@
+//! `deputy connect`: by OAuth in a browser, or by pasting a key. Secrets come from a prompt without echo, standard
+//! input or a file; never from an argument, which other processes could read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::output::{BOLD, DIM, GOOD, Output};
+use super::{Done, Error, prompt};
+use crate::deputy::{Caller, ConnectKeys, ConnectOAuth, ConnectPlan, Connected, Deputy, Secret};
+
+const AFTER_HELP: &str = "\
+Examples:
+  deputy connect github                         OAuth, in your browser
+  deputy connect github --method token          paste a personal access token
+  pass show stripe | deputy connect stripe      the key from standard input
+  deputy connect shopify --input shop=acme      a tenant of its own
+  deputy connect slack --paste                  paste the address the browser ended on
+
+OAuth needs a client first: deputy client set <app>.";
+
+/// The largest key or key set taken from standard input or a file.
+const MAX_KEYS_BYTES: u64 = 256 << 10;
+
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The app's slug
+    app: String,
+    /// Which of the app's auth methods [default: its first one]
+    #[arg(long, value_name = "ID")]
+    method: Option<String>,
+    /// What to call the account [default: from its identity]
+    #[arg(long, value_name = "NICKNAME")]
+    name: Option<String>,
+    /// A value the app asks for; may be given again
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair)]
+    inputs: Vec<(String, String)>,
+    /// A secret from a file; may be given again
+    #[arg(long = "token-file", value_name = "NAME=FILE", value_parser = pair)]
+    token_files: Vec<(String, String)>,
+    /// Ask for exactly these scopes [default: the app's]; may be given again
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
+    scopes: Vec<String>,
+    /// Print the authorize URL instead of opening a browser
+    #[arg(long)]
+    no_browser: bool,
+    /// Read the address that the browser was sent back to from standard input, instead of listening
+    #[arg(long)]
+    paste: bool,
+    /// Yes, credentials may go to the host that the inputs name
+    #[arg(long)]
+    confirm_host: bool,
+    /// Store the account without the app's test request
+    #[arg(long)]
+    no_check: bool,
+}
+
+pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    let plan = deputy.connect_plan(caller, &args.app, args.method.as_deref()).await?;
+    let inputs = inputs(&args, &plan)?;
+    let confirm_host = args.confirm_host || confirm(&plan, &inputs)?;
+    let connected = if plan.kind == "keys" {
+        if !args.scopes.is_empty() || args.paste {
+            let message = format!("{} --method {} takes a key: --scope and --paste are for OAuth", args.app, plan.method);
+            return Err(Error::new("usage", message));
+        }
+        let tokens = tokens(&args, &plan)?;
+        output.note(&format!("{DIM}checking with {} …{DIM:#}", plan.name));
+        let keys = ConnectKeys {
+            app: args.app,
+            method: plan.method,
+            nickname: args.name,
+            inputs,
+            tokens,
+            confirm_host,
+            skip_check: args.no_check,
+        };
+        deputy.connect_keys(caller, keys).await?
+    } else {
+        oauth(args, plan, inputs, confirm_host, deputy, caller, output).await?
+    };
+    output.emit(&connected, || describe(&connected))?;
+    Ok(Done::Ok)
+}
+
+async fn oauth(
+    args: Args,
+    plan: ConnectPlan,
+    inputs: BTreeMap<String, String>,
+    confirm_host: bool,
+    deputy: &Deputy,
+    caller: &Caller,
+    output: &Output,
+) -> Result<Connected, Error> {
+    let begin = ConnectOAuth {
+        app: args.app,
+        method: plan.method,
+        nickname: args.name,
+        inputs,
+        scopes: if args.scopes.is_empty() { None } else { Some(args.scopes) },
+        confirm_host,
+        skip_check: args.no_check,
+    };
+    // Bound before the URL is shown: a fast browser must find somebody listening.
+    let listener = if args.paste { None } else { Some(deputy.connect_listen(caller).await?) };
+    let begun = deputy.connect_begin(caller, begin).await?;
+    if output.is_json() {
+        output.emit(&begun, String::new)?;
+    } else {
+        if let Some(warning) = &begun.warning {
+            output.note(&format!("{BOLD}note{BOLD:#}: {warning}"));
+        }
+        let opened = !args.no_browser && open_browser(&begun.authorize_url);
+        let lead = if opened { "Your browser should open this page; if not, open it yourself:" } else { "Open this page:" };
+        output.note(&format!("{lead}\n\n  {}\n", begun.authorize_url));
+    }
+    match listener {
+        Some(listener) => {
+            output.note(&format!("{DIM}waiting for the answer at {} …{DIM:#}", begun.redirect_uri));
+            tokio::select! {
+                connected = deputy.connect_wait(caller, listener, &begun.flow) => connected,
+                _ = tokio::signal::ctrl_c() => {
+                    Err(Error::new("connect_cancelled", "cancelled: nothing was connected"))
+                }
+            }
+        }
+        None => {
+            output.note("Allow the access there. Then paste the address of the page you end on, even if it fails to load:");
+            let line = tokio::task::spawn_blocking(|| -> Result<String, Error> {
+                let mut line = String::new();
+                let read = std::io::stdin().read_line(&mut line);
+                read.map_err(|error| Error::new("input_failed", format!("cannot read standard input: {error}")))?;
+                Ok(line)
+            });
+            let line = line.await.map_err(|error| Error::new("input_failed", error.to_string()))??;
+            deputy.connect_paste(caller, &begun.flow, line.trim()).await
+        }
+    }
+}
+
+/// Inputs from the flags; a person at a terminal is asked for the rest.
+fn inputs(args: &Args, plan: &ConnectPlan) -> Result<BTreeMap<String, String>, Error> {
+    let mut inputs: BTreeMap<String, String> = args.inputs.iter().cloned().collect();
+    for input in &plan.inputs {
+        if inputs.contains_key(&input.name) || !prompt::interactive() {
+            continue;
+        }
+        let example = input.example.as_deref().map(|example| format!(" (such as {example})")).unwrap_or_default();
+        let value = prompt::text(&format!("{}{example}", input.label), input.default.as_deref())?;
+        inputs.insert(input.name.clone(), value);
+    }
+    Ok(inputs)
+}
+
+/// The owner confirms the host of their choice, since credentials will go there and nowhere else.
+fn confirm(plan: &ConnectPlan, inputs: &BTreeMap<String, String>) -> Result<bool, Error> {
+    let Some(host) = plan.owner_host(inputs) else { return Ok(false) };
+    if !prompt::interactive() {
+        return Ok(false);
+    }
+    prompt::confirm(&format!("Credentials of this account will be sent to {host}. Is that right?"))
+}
+
+/// The secrets of a keys method: files first, then the prompt or standard input.
+fn tokens(args: &Args, plan: &ConnectPlan) -> Result<BTreeMap<String, Secret>, Error> {
+    let mut tokens = BTreeMap::new();
+    for (name, file) in &args.token_files {
+        let bytes = read_file(&PathBuf::from(file))?;
+        tokens.insert(name.clone(), prompt::entered(name, bytes)?);
+    }
+    let missing: Vec<_> = plan.tokens.iter().filter(|token| !tokens.contains_key(&token.name)).collect();
+    if missing.iter().all(|token| token.optional) && !tokens.is_empty() {
+        return Ok(tokens);
+    }
+    if prompt::interactive() {
+        for token in missing {
+            if let Some(help) = token.help.as_ref().or(plan.help.as_ref()) {
+                eprintln!("{help}");
+            }
+            tokens.insert(token.name.clone(), prompt::secret(&token.label)?);
+        }
+        return Ok(tokens);
+    }
+    let bytes = prompt::stdin_bytes(MAX_KEYS_BYTES)?;
+    match missing[..] {
+        [token] => {
+            tokens.insert(token.name.clone(), prompt::entered(&token.label, bytes)?);
+        }
+        _ => tokens.extend(several(&missing.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(), bytes)?),
+    }
+    Ok(tokens)
+}
+
+/// Several secrets on standard input: one JSON object of strings.
+fn several(names: &[&str], bytes: Vec<u8>) -> Result<BTreeMap<String, Secret>, Error> {
+    let refuse = || {
+        let example: Vec<_> = names.iter().map(|name| format!("\"{name}\":\"…\"")).collect();
+        Error::new("key_invalid", format!("this method takes {} secrets: {}", names.len(), names.join(", "))).with_fix(
+            format!("give a JSON object on standard input, {{{}}}, or --token-file NAME=FILE for each", example.join(",")),
+        )
+    };
+    let given: BTreeMap<String, String> = serde_json::from_slice(&bytes).map_err(|_| refuse())?;
+    given.into_iter().map(|(name, value)| Ok((name.clone(), prompt::entered(&name, value.into_bytes())?))).collect()
+}
+
+fn read_file(path: &std::path::Path) -> Result<Vec<u8>, Error> {
+    use std::io::Read;
+    let failed = |error| Error::new("input_failed", format!("cannot read {}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MAX_KEYS_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn describe(connected: &Connected) -> String {
+    let account = &connected.account;
+    let mut text = format!("{GOOD}connected{GOOD:#} {BOLD}{}{BOLD:#}", account.name);
+    if let Some(identity) = &account.identity {
+        text.push_str(&format!(" as {identity}"));
+    }
+    text.push('\n');
+    if let Some(note) = &connected.note {
+        text.push_str(&format!("{note}\n"));
+    }
+    text.push_str(&format!("try: deputy request {} GET /…\n", account.name));
+    text
+}
+
+fn open_browser(url: &str) -> bool {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let quiet = std::process::Stdio::null;
+    let spawned = std::process::Command::new(program).arg(url).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn();
+    spawned.is_ok()
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("the form is name=value".to_owned()),
+    }
+}

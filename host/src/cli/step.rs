@@ -1,0 +1,171 @@
+//! `deputy step`: from an empty folder to a run.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::output::{DIM, GOOD, Output, table};
+use super::{Done, Error, prompt};
+use crate::deputy::{Caller, Deputy, LogLine, PropKind, StepRun};
+
+/// The largest input a step takes.
+const MAX_INPUT_BYTES: u64 = 8 << 20;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Write a folder with a step in Rust, ready to build
+    New {
+        /// The folder to make; its name is the step's
+        path: PathBuf,
+    },
+    /// Say what a step needs, or why it cannot run here
+    Check {
+        /// A component, or a core module built with the SDK
+        path: PathBuf,
+    },
+    /// Run a step with accounts bound to its props
+    Run {
+        path: PathBuf,
+        /// The input, as a JSON object
+        #[arg(long, value_name = "JSON", conflicts_with = "input_file")]
+        input: Option<String>,
+        /// The input from a file, or `-` for standard input
+        #[arg(long, value_name = "FILE")]
+        input_file: Option<PathBuf>,
+        /// Give a prop of type app an account; may be given again
+        #[arg(long, value_name = "PROP=ACCOUNT", value_parser = binding)]
+        bind: Vec<(String, String)>,
+        /// How long the run may take, such as 5s or 500ms [default: 60s]
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        timeout: Option<Duration>,
+    },
+}
+
+pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    match command {
+        Command::New { path } => {
+            let new = deputy.step_new(caller, &path).await?;
+            output.emit(&new, || {
+                let mut text = format!("{GOOD}created{GOOD:#} {}\n", path.display());
+                for file in &new.files {
+                    text.push_str(&format!("  {}\n", file.display()));
+                }
+                text.push_str("next:\n");
+                for command in &new.next {
+                    text.push_str(&format!("  {command}\n"));
+                }
+                text
+            })?;
+        }
+        Command::Check { path } => {
+            let checked = deputy.step_check(caller, read(&path)?).await?;
+            output.emit(&checked, || match checked.props.is_empty() {
+                true => format!("{GOOD}ok{GOOD:#}: needs nothing"),
+                false => {
+                    let rows: Vec<_> = checked.props.iter().map(|prop| {
+                        let need = if prop.optional { "optional" } else { "required" };
+                        let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
+                        [prop.name.clone(), kind(&prop.kind), need.to_owned(), help]
+                    }).collect();
+                    format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
+                }
+            })?;
+        }
+        Command::Run { path, input, input_file, bind, timeout } => {
+            let text = match (input, input_file) {
+                (Some(text), _) => text,
+                (None, Some(file)) => read_input(&file)?,
+                (None, None) => "{}".to_owned(),
+            };
+            let input = serde_json::from_str(&text).map_err(|error| {
+                Error::new("input_invalid", format!("the input is no JSON: {error}"))
+                    .with_fix("give a JSON object: --input '{\"name\":\"value\"}'")
+            })?;
+            let mut bindings = BTreeMap::new();
+            for (prop, account) in bind {
+                if bindings.insert(prop.clone(), account).is_some() {
+                    return Err(Error::new("usage", format!("prop `{prop}` is bound twice")));
+                }
+            }
+            let (log, mut lines) = tokio::sync::mpsc::unbounded_channel();
+            let show = !output.is_json();
+            let printer = tokio::spawn(async move {
+                while let Some(line) = lines.recv().await {
+                    if show {
+                        print_log(&line);
+                    }
+                }
+            });
+            let run = StepRun { component: read(&path)?, input, bindings, timeout, log: Some(log) };
+            let result = deputy.step_run(caller, run).await;
+            let _ = printer.await;
+            let outcome = result?;
+            output.emit(&outcome, || {
+                serde_json::to_string_pretty(&outcome.output).unwrap_or_else(|_| outcome.output.to_string())
+            })?;
+            let requests = outcome.requests.len();
+            let plural = if requests == 1 { "" } else { "s" };
+            output.note(&format!(
+                "{DIM}{requests} request{plural}, {} ms, {} KiB{DIM:#}",
+                outcome.duration_ms,
+                outcome.memory_peak_bytes / 1024
+            ));
+        }
+    }
+    Ok(Done::Ok)
+}
+
+fn kind(kind: &PropKind) -> String {
+    match kind {
+        PropKind::App(slug) => format!("account of {slug}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn print_log(line: &LogLine) {
+    let level = format!("{:?}", line.level).to_lowercase();
+    let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message));
+}
+
+/// A step is hostile: its log lines must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| {
+        let fix = "name the .wasm file, such as target/wasm32-unknown-unknown/release/<name>.wasm";
+        Error::new("input_failed", format!("cannot read {}: {error}", path.display())).with_fix(fix)
+    })
+}
+
+fn read_input(file: &Path) -> Result<String, Error> {
+    let bytes = match file.as_os_str() == "-" {
+        true => prompt::stdin_bytes(MAX_INPUT_BYTES)?,
+        false => read(file)?,
+    };
+    String::from_utf8(bytes).map_err(|_| Error::new("input_invalid", "the input is not UTF-8"))
+}
+
+fn binding(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((prop, account)) if !prop.is_empty() && !account.is_empty() => Ok((prop.to_owned(), account.to_owned())),
+        _ => Err("the form is prop=account, such as github=github/work".to_owned()),
+    }
+}
+
+/// `5s`, `500ms`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = text[..text.len() - unit.len()].parse::<u64>();
+    match (number, unit) {
+        (Ok(0), _) | (Err(_), _) => Err("a time such as 5s, 500ms or 2m".to_owned()),
+        (Ok(number), "ms") => Ok(Duration::from_millis(number)),
+        (Ok(number), "s" | "") => Ok(Duration::from_secs(number)),
+        (Ok(number), "m") => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err("a time such as 5s, 500ms or 2m".to_owned()),
+    }
+}

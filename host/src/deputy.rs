@@ -1,0 +1,99 @@
+//! The facade: one async method a verb, `(&Caller, request) → Result<response>`. Every door speaks only to this.
+//!
+//! Opening is lazy: listing apps opens no store, checking an app starts no step engine.
+
+mod accounts;
+mod apps;
+mod error;
+mod requests;
+mod steps;
+
+use std::sync::{Arc, OnceLock};
+
+pub use accounts::*;
+pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
+pub use error::{Error, Problem};
+pub use steps::{StepChecked, StepNew, StepRun};
+
+pub use crate::caller::Caller;
+pub use crate::config::{Config, Overrides};
+pub use crate::egress::{Answer, AnswerBody, Body, Request as HttpRequest};
+pub use crate::step::{LogLine, Outcome, Prop, PropKind};
+pub use crate::vault::Secret;
+
+use crate::account::Accounts;
+use crate::app::Catalog;
+use crate::egress::{Egress, FileAudit};
+use crate::step::{Steps, StepsConfig};
+use crate::store::sled::SledStore;
+use crate::vault::{KeySource, Vault};
+use crate::wasm::Apps as AppsEngine;
+
+pub struct Deputy {
+    config: Config,
+    catalog: Arc<Catalog>,
+    apps_engine: OnceLock<AppsEngine>,
+    steps: OnceLock<Steps>,
+    opened: tokio::sync::OnceCell<Opened>,
+}
+
+/// What stands behind the store: opened by the first verb that needs it.
+struct Opened {
+    egress: Arc<Egress>,
+    accounts: Arc<Accounts>,
+}
+
+impl Deputy {
+    /// With the configuration of this process: flags over environment over `deputy.toml` over defaults.
+    pub fn open(overrides: Overrides) -> Result<Self, Error> {
+        let config = Config::load(overrides, &|name| std::env::var(name).ok())?;
+        Self::with_config(config)
+    }
+
+    pub fn with_config(config: Config) -> Result<Self, Error> {
+        crate::vault::harden();
+        let catalog = Arc::new(Catalog::open(&config.data.join("apps"))?);
+        Ok(Self {
+            config,
+            catalog,
+            apps_engine: OnceLock::new(),
+            steps: OnceLock::new(),
+            opened: tokio::sync::OnceCell::new(),
+        })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    async fn opened(&self) -> Result<&Opened, Error> {
+        self.opened.get_or_try_init(|| self.open_store()).await
+    }
+
+    async fn open_store(&self) -> Result<Opened, Error> {
+        let store = Arc::new(SledStore::open(&self.config.data)?);
+        let source = KeySource::from_config(&self.config);
+        let vault = Arc::new(Vault::open(&*store, &source).await?);
+        let audit = Arc::new(FileAudit::open(&self.config.data.join("audit"))?);
+        let egress = Arc::new(Egress::new(self.config.egress.clone(), audit)?);
+        let callback = self.config.callback.clone();
+        let accounts = Accounts::new(store, vault, self.catalog.clone(), egress.clone(), callback);
+        Ok(Opened { egress, accounts })
+    }
+
+    fn apps_engine(&self) -> Result<&AppsEngine, Error> {
+        if let Some(engine) = self.apps_engine.get() {
+            return Ok(engine);
+        }
+        let engine = AppsEngine::new(None)?;
+        Ok(self.apps_engine.get_or_init(|| engine))
+    }
+
+    fn steps(&self) -> Result<&Steps, Error> {
+        if let Some(steps) = self.steps.get() {
+            return Ok(steps);
+        }
+        let steps = Steps::new(StepsConfig { cache: Some(self.config.data.join("cache")), ..StepsConfig::default() })?;
+        Ok(self.steps.get_or_init(|| steps))
+    }
+}

@@ -1,0 +1,98 @@
+//! What the host keeps for one running guest.
+
+use std::collections::BTreeMap;
+
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi_io::IoView;
+
+use super::log::Log;
+use super::requests::{Ask, Pending, Refusal, RefusalCode, Requests};
+use super::{Bound, LogLine, RequestSummary, RunLimits};
+use crate::wasm::{Limits, Meter, Metered};
+
+/// The store's data. It holds accounts by the props of this run and nothing that opens them.
+pub struct Host {
+    pub meter: Meter,
+    pub table: ResourceTable,
+    pub log: Log,
+    bindings: BTreeMap<String, Bound>,
+    /// None while the component is only asked for its props.
+    requests: Option<Requests>,
+}
+
+/// An account as the guest holds it: the prop's name. What it stands for stays in [`Host::bindings`].
+pub struct AccountHandle {
+    prop: String,
+}
+
+impl Host {
+    /// For a run.
+    pub fn new(limits: &Limits, bindings: BTreeMap<String, Bound>, requests: Requests, log: Log) -> Self {
+        Self { meter: Meter::new(limits), table: table(limits), log, bindings, requests: Some(requests) }
+    }
+
+    /// For the question which props there are: no account, no request.
+    pub fn asking(limits: &Limits) -> Self {
+        let log = Log::new(&RunLimits { log_lines: 100, ..RunLimits::default() }, None);
+        Self { meter: Meter::new(limits), table: table(limits), log, bindings: BTreeMap::new(), requests: None }
+    }
+
+    pub fn requests(&self) -> Vec<RequestSummary> {
+        self.requests.as_ref().map(Requests::summaries).unwrap_or_default()
+    }
+
+    pub fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.log.lines)
+    }
+
+    /// The account bound to a prop.
+    pub fn account(&mut self, prop: String) -> wasmtime::Result<Result<Resource<AccountHandle>, Refusal>> {
+        if !self.bindings.contains_key(&prop) {
+            let prop = super::props::short(&prop);
+            let refusal = Refusal::new(RefusalCode::NotBound, format!("no account is bound to prop `{prop}`"))
+                .fix(format!("add `--bind {prop}=ACCOUNT`"));
+            return Ok(Err(refusal));
+        }
+        Ok(Ok(self.table.push(AccountHandle { prop })?))
+    }
+
+    /// What a handle stands for. A handle that the guest made up is a trap.
+    pub fn bound(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<&Bound> {
+        let prop = &self.table.get(account)?.prop;
+        self.bindings.get(prop).ok_or_else(|| wasmtime::Error::msg("the account is not of this run"))
+    }
+
+    pub fn start(
+        &mut self,
+        account: &Resource<AccountHandle>,
+        ask: Ask,
+    ) -> wasmtime::Result<Result<Resource<Pending>, Refusal>> {
+        let prop = &self.table.get(account)?.prop;
+        let (Some(bound), Some(requests)) = (self.bindings.get(prop), &mut self.requests) else {
+            return Err(wasmtime::Error::msg("the account is not of this run"));
+        };
+        match requests.start(bound, ask) {
+            Ok(pending) => Ok(Ok(self.table.push(pending)?)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+}
+
+/// Two entries a handle: a pollable and what it waits for.
+fn table(limits: &Limits) -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.handles.saturating_mul(2));
+    table
+}
+
+impl Metered for Host {
+    fn meter(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+}
+
+impl IoView for Host {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}

@@ -1,0 +1,85 @@
+//! The log of a run: bounded in lines and in the length of each.
+
+use serde::Serialize;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::RunLimits;
+use crate::time::Time;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogLine {
+    pub at: Time,
+    pub level: LogLevel,
+    pub message: String,
+}
+
+/// Keeps the lines and passes them on.
+#[derive(Debug)]
+pub struct Log {
+    pub lines: Vec<LogLine>,
+    max_lines: usize,
+    max_line_bytes: usize,
+    live: Option<UnboundedSender<LogLine>>,
+}
+
+impl Log {
+    pub fn new(limits: &RunLimits, live: Option<UnboundedSender<LogLine>>) -> Self {
+        Self { lines: Vec::new(), max_lines: limits.log_lines, max_line_bytes: limits.log_line_bytes, live }
+    }
+
+    /// One line more; the one after the last says that the rest is missing.
+    pub fn write(&mut self, at: Time, level: LogLevel, mut message: String) {
+        if self.lines.len() > self.max_lines {
+            return;
+        }
+        if self.lines.len() == self.max_lines {
+            let message = format!("the log ends here: a run may write {} lines", self.max_lines);
+            return self.push(LogLine { at, level: LogLevel::Warn, message });
+        }
+        if message.len() > self.max_line_bytes {
+            let missing = message.len() - message.floor_char_boundary(self.max_line_bytes);
+            message.truncate(message.len() - missing);
+            message.push_str(&format!("… ({missing} more bytes)"));
+        }
+        self.push(LogLine { at, level, message });
+    }
+
+    fn push(&mut self, line: LogLine) {
+        if let Some(live) = &self.live
+            && live.send(line.clone()).is_err()
+        {
+            // Whoever listened went away; the outcome still has every line.
+            self.live = None;
+        }
+        self.lines.push(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_and_long_logs_say_what_is_missing() {
+        let limits = RunLimits { log_lines: 2, log_line_bytes: 5, ..RunLimits::default() };
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let mut log = Log::new(&limits, Some(sender));
+        for message in ["äää", "fits!", "gone", "gone too"] {
+            log.write(Time(0), LogLevel::Info, message.to_owned());
+        }
+        let messages: Vec<_> = log.lines.iter().map(|line| line.message.as_str()).collect();
+        assert_eq!(messages, ["ää… (2 more bytes)", "fits!", "the log ends here: a run may write 2 lines"]);
+        for line in &log.lines {
+            assert_eq!(receiver.try_recv().as_ref(), Ok(line));
+        }
+    }
+}

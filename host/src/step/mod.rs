@@ -1,0 +1,111 @@
+//! Running code that nobody trusts.
+//!
+//! A step names accounts by the props they are bound to and sends requests through the [`Road`]; it never sees a
+//! credential, and this room does not either. Every run has a fresh instance, a deadline, a CPU budget, and bounds on
+//! memory, handles, requests, log and output; each way to end badly has its own name ([`StepError`]).
+//!
+//! `v0_1_0` speaks `deputy:step@0.1.0`: one module a version of the contract.
+
+mod check;
+mod error;
+mod host;
+mod log;
+mod outcome;
+mod props;
+mod requests;
+mod run;
+mod template;
+mod v0_1_0;
+
+pub use error::StepError;
+pub use log::{LogLevel, LogLine};
+pub use outcome::{Outcome, RequestSummary};
+pub use props::{Prop, PropKind};
+pub use run::{Step, Steps, StepsConfig};
+pub use template::write as write_template;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::caller::Caller;
+use crate::egress::{Answer, EgressError, Grant, Request};
+use crate::ids::{AccountId, RunId};
+
+/// The way out. The facade builds it from the egress and the tokens, so that a run holds neither.
+pub trait Road: Send + Sync + 'static {
+    /// Sends one request through the account of the grant.
+    fn send<'a>(&'a self, grant: &'a Grant, request: Request) -> BoxFuture<'a, Result<Answer, EgressError>>;
+}
+
+/// One execution of a step.
+pub struct Run {
+    pub id: RunId,
+    /// Who runs it. Its requests carry the same owner, and `Via::Run` with this run's id.
+    pub caller: Caller,
+    /// A JSON object.
+    pub input: Value,
+    /// The account bound to each prop of kind `app`.
+    pub bindings: BTreeMap<String, Bound>,
+    pub road: Arc<dyn Road>,
+    pub limits: RunLimits,
+    /// Log lines as they come; they stand in the outcome as well.
+    pub log: Option<UnboundedSender<LogLine>>,
+}
+
+/// An account bound to a prop, and what the step may know about it.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    pub account: AccountId,
+    /// The app's slug.
+    pub app: String,
+    /// `app/nickname`
+    pub name: String,
+    pub identity: Option<String>,
+    pub scopes: Vec<String>,
+}
+
+/// Bounds of one run; those of its memory and handles are the engine's ([`crate::wasm::Limits`]).
+#[derive(Debug, Clone)]
+pub struct RunLimits {
+    /// From the start of the guest to its end, waiting included. The queue in front does not count.
+    pub deadline: Duration,
+    /// Time on a processor, to within 10 ms.
+    pub cpu: Duration,
+    /// Requests in all. A loop that runs away is stopped before the provider stops the account.
+    pub requests: usize,
+    /// Requests on their way or with a body still unread: connections that the host keeps open for the guest.
+    pub in_flight: usize,
+    /// Until an answer's headers are there; a guest may ask for less. As the egress's own limit.
+    pub request_timeout: Duration,
+    /// Between two pieces of a body.
+    pub idle_timeout: Duration,
+    pub log_lines: usize,
+    pub log_line_bytes: usize,
+    pub input_bytes: usize,
+    pub output_bytes: usize,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(60),
+            cpu: Duration::from_secs(10),
+            requests: 1_000,
+            in_flight: 32,
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            log_lines: 10_000,
+            log_line_bytes: 8 << 10,
+            input_bytes: 8 << 20,
+            output_bytes: 8 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

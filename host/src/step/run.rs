@@ -1,0 +1,358 @@
+//! Loading steps and running them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use serde_json::Value;
+use wasmtime::component::{Linker, ResourceTableError};
+use wasmtime::{Store, Trap};
+
+use super::check::Surface;
+use super::host::Host;
+use super::log::Log;
+use super::requests::Requests;
+use super::v0_1_0::{self, StepPre};
+use super::{Outcome, Prop, Run, RunLimits, StepError, props};
+use crate::caller::{Caller, Via};
+use crate::wasm::{BACKTRACE_FRAMES, Class, CpuSpent, Limits, Room, load, within_cpu};
+
+/// Steps that stay compiled in memory; a few hundred KB each.
+const MAX_LOADED: usize = 64;
+
+/// `props` is a constant; a component that computes for a second there will not get better.
+const PROPS_CPU: Duration = Duration::from_secs(1);
+/// For `props`, waiting included.
+const PROPS_DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+pub struct StepsConfig {
+    /// Where compiled steps are kept between processes; none: they are compiled anew in each.
+    pub cache: Option<PathBuf>,
+    /// Runs at a time; the others wait. 64 slots keep at most 128 MiB resident when idle.
+    pub slots: usize,
+    pub limits: Limits,
+}
+
+impl Default for StepsConfig {
+    fn default() -> Self {
+        Self { cache: None, slots: 64, limits: Limits::steps() }
+    }
+}
+
+/// Everything that runs steps.
+pub struct Steps {
+    seat: Seat,
+    /// Made at the first use: a process that inspects nothing pays nothing.
+    #[cfg(any(test, feature = "demo"))]
+    inspecting: (StepsConfig, tokio::sync::OnceCell<Seat>),
+}
+
+/// A step ready to run.
+pub struct Step {
+    pre: StepPre<Host>,
+    props: Vec<Prop>,
+}
+
+impl Step {
+    pub fn props(&self) -> &[Prop] {
+        &self.props
+    }
+}
+
+impl Steps {
+    pub fn new(config: StepsConfig) -> Result<Self, StepError> {
+        let seat = Seat::new(Class::Steps, &config)?;
+        #[cfg(any(test, feature = "demo"))]
+        let inspecting = (config, tokio::sync::OnceCell::new());
+        Ok(Self {
+            seat,
+            #[cfg(any(test, feature = "demo"))]
+            inspecting,
+        })
+    }
+
+    /// The step's props, or what is wrong with the component.
+    pub async fn check(&self, component: &[u8]) -> Result<Vec<Prop>, StepError> {
+        Ok(self.load(component).await?.props.clone())
+    }
+
+    /// A step ready to run; kept in memory, so that loading it again costs a hash.
+    pub async fn load(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
+        self.seat.load(component).await
+    }
+
+    /// Runs a component once.
+    pub async fn run(&self, component: &[u8], run: Run) -> Result<Outcome, StepError> {
+        let step = self.load(component).await?;
+        self.run_step(&step, run).await
+    }
+
+    /// Runs a loaded step once, in a fresh instance. Dropping the future stops the guest and frees its slot.
+    pub async fn run_step(&self, step: &Step, run: Run) -> Result<Outcome, StepError> {
+        self.seat.run(step, run, |_| ()).await.0
+    }
+
+    /// Slots that nobody uses now.
+    pub fn free_slots(&self) -> usize {
+        self.seat.room.free_slots()
+    }
+
+    /// Runs a component in the engine whose guest memory can be searched, and says whether `found` holds for any of
+    /// the guest's memories after the run, for its output, its error or any of its log lines. Also when it failed.
+    #[cfg(any(test, feature = "demo"))]
+    pub async fn run_inspected(
+        &self,
+        component: &[u8],
+        run: Run,
+        found: &(dyn Fn(&[u8]) -> bool + Sync),
+    ) -> (Result<Outcome, StepError>, bool) {
+        let (config, cell) = &self.inspecting;
+        let prepared = async {
+            let seat = cell.get_or_try_init(async || Seat::new(Class::Inspecting, config)).await?;
+            Ok::<_, StepError>((seat, seat.load(component).await?))
+        };
+        let (seat, step) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(error) => return (Err(error), false),
+        };
+        let (result, seen) = seat.run(&step, run, |store| memory_holds(store, found)).await;
+        let told = match &result {
+            Ok(outcome) => found(outcome.output.to_string().as_bytes()),
+            Err(error) => found(error.to_string().as_bytes()),
+        };
+        (result, seen.unwrap_or(false) || told)
+    }
+}
+
+/// Searches what a guest leaves: all memories of all its instances, and its log.
+#[cfg(any(test, feature = "demo"))]
+fn memory_holds(store: &mut Store<Host>, found: &(dyn Fn(&[u8]) -> bool + Sync)) -> bool {
+    for instance in store.debug_all_instances() {
+        // The index space ends at the first number without a memory; shared memories do not exist in this engine.
+        let mut index = 0;
+        while let Some(memory) = instance.debug_memory(&mut *store, index) {
+            if found(memory.data(&*store)) {
+                return true;
+            }
+            index += 1;
+        }
+    }
+    store.data().log.lines.iter().any(|line| found(line.message.as_bytes()))
+}
+
+/// An engine for steps, its linker, and the steps that are loaded.
+struct Seat {
+    room: Arc<Room>,
+    linker: Linker<Host>,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    steps: HashMap<[u8; SHA256_OUTPUT_LEN], (u64, Arc<Step>)>,
+    /// Counts uses; the step with the lowest goes first.
+    uses: u64,
+}
+
+impl Seat {
+    fn new(class: Class, config: &StepsConfig) -> Result<Self, StepError> {
+        let room = Room::new(class, config.limits.clone(), config.slots, config.cache.as_deref())?;
+        let mut linker = Linker::new(room.engine());
+        v0_1_0::add_to_linker(&mut linker).map_err(internal)?;
+        Ok(Self { room: Arc::new(room), linker, loaded: Mutex::default() })
+    }
+
+    async fn load(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
+        let mut key = [0; SHA256_OUTPUT_LEN];
+        key.copy_from_slice(digest(&SHA256, component).as_ref());
+        if let Some(step) = self.loaded().get(&key) {
+            return Ok(step);
+        }
+        let bytes = load::to_component(component)?;
+        Surface::of(&bytes)?.check()?;
+        let compiled = self.room.component(Arc::from(bytes.as_ref())).await?;
+        // The names fit by now; what can still differ is a type.
+        let pre =
+            self.linker.instantiate_pre(&compiled).and_then(StepPre::new).map_err(|error| StepError::WrongWorld {
+                problems: vec![format!("{error:#}")],
+                fix: "build it with the SDK of this release".to_owned(),
+            })?;
+        let props = self.props(&pre).await?;
+        let step = Arc::new(Step { pre, props });
+        self.loaded().insert(key, step.clone());
+        Ok(step)
+    }
+
+    fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {
+        // Nothing is done under the lock that could leave it half done.
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the component for its props, without accounts.
+    async fn props(&self, pre: &StepPre<Host>) -> Result<Vec<Prop>, StepError> {
+        let _slot = self.room.slot().await?;
+        let mut store = self.room.store(Host::asking(self.room.limits()));
+        let guest = async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            instance.call_props(&mut store).await
+        };
+        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, guest).await?;
+        let props: Vec<Prop> = match ended {
+            Ok(props) => props.into_iter().map(Prop::from).collect(),
+            Err(error) => return Err(named(&error, &store, self.room.limits())),
+        };
+        props::validate(&props)?;
+        Ok(props)
+    }
+
+    /// One run. `look` sees the store after the guest has ended, however it ended.
+    async fn run<T>(
+        &self,
+        step: &Step,
+        run: Run,
+        look: impl FnOnce(&mut Store<Host>) -> T,
+    ) -> (Result<Outcome, StepError>, Option<T>) {
+        let input = match prepare(step, &run) {
+            Ok(input) => input,
+            Err(error) => return (Err(error), None),
+        };
+        // Before the store, so that the slot is given back after the instance has left it.
+        let _slot = match self.room.slot().await {
+            Ok(slot) => slot,
+            Err(error) => return (Err(error.into()), None),
+        };
+        let start = Instant::now();
+        let limits = run.limits;
+        let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
+        let requests = Requests::new(run.road, caller, limits.clone());
+        let log = Log::new(&limits, run.log);
+        let mut store = self.room.store(Host::new(self.room.limits(), run.bindings, requests, log));
+        let guest = async {
+            let instance = step.pre.instantiate_async(&mut store).await?;
+            instance.call_run(&mut store, &input).await
+        };
+        let ended = bounded(limits.deadline, limits.cpu, guest).await;
+        let looked = look(&mut store);
+        let result = ended
+            .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
+            .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
+            .and_then(|output| parse(&output, &limits));
+        let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let host = store.data_mut();
+        let result = result.map(|output| Outcome {
+            output,
+            logs: host.take_log(),
+            requests: host.requests(),
+            duration_ms,
+            memory_peak_bytes: host.meter.memory_peak_bytes(),
+        });
+        (result, Some(looked))
+    }
+}
+
+impl Loaded {
+    fn get(&mut self, key: &[u8; SHA256_OUTPUT_LEN]) -> Option<Arc<Step>> {
+        self.uses += 1;
+        let (used, step) = self.steps.get_mut(key)?;
+        *used = self.uses;
+        Some(step.clone())
+    }
+
+    fn insert(&mut self, key: [u8; SHA256_OUTPUT_LEN], step: Arc<Step>) {
+        if self.steps.len() >= MAX_LOADED
+            && let Some(oldest) = self.steps.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key)
+        {
+            self.steps.remove(&oldest);
+        }
+        self.steps.insert(key, (self.uses, step));
+    }
+}
+
+/// The input as text, if it and the bindings fit the props.
+fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
+    props::fit(&step.props, &run.input, &run.bindings)?;
+    let input = match &run.input {
+        Value::Null => "{}".to_owned(),
+        input => input.to_string(),
+    };
+    if input.len() > run.limits.input_bytes {
+        return Err(StepError::Input {
+            message: format!("the input has {} bytes; the limit is {}", input.len(), run.limits.input_bytes),
+            fix: Some("let the step fetch large data itself".to_owned()),
+        });
+    }
+    Ok(input)
+}
+
+/// Runs a guest until it ends, uses up its CPU budget, or is late.
+async fn bounded<F: Future>(deadline: Duration, cpu: Duration, guest: F) -> Result<F::Output, StepError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    match tokio::time::timeout(deadline, within_cpu(cpu, guest)).await {
+        Ok(Ok(ended)) => Ok(ended),
+        Ok(Err(CpuSpent)) => Err(StepError::Cpu { limit_ms: ms(cpu) }),
+        Err(_) => Err(StepError::Deadline { limit_ms: ms(deadline) }),
+    }
+}
+
+/// The limit behind a trap, or the trap itself.
+fn named(error: &wasmtime::Error, store: &Store<Host>, limits: &Limits) -> StepError {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => return StepError::StackOverflow,
+        // Rust and C keep a stack of their own at the low end of memory: a recursion may run off that one first.
+        Some(Trap::MemoryOutOfBounds) if recursed(error) => return StepError::StackOverflow,
+        _ => {}
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return StepError::Handles { limit: limits.handles };
+    }
+    // These two have no type of their own; a test holds the words.
+    let text = format!("{error:#}");
+    if text.contains("store handle limit exceeded") {
+        return StepError::Handles { limit: limits.handles };
+    }
+    if text.contains("fuel allocated for hostcalls has been exhausted") {
+        return StepError::HostcallBytes { limit_bytes: limits.hostcall_bytes };
+    }
+    // A guest that is refused memory usually ends in `unreachable`.
+    if store.data().meter.refused() {
+        return StepError::OutOfMemory { limit_bytes: limits.memory_bytes as u64 };
+    }
+    StepError::Trap { message: one_line(&error.root_cause().to_string()) }
+}
+
+/// Is the backtrace full, of a few functions over and over?
+fn recursed(error: &wasmtime::Error) -> bool {
+    /// A cycle of more functions than these is not seen as one.
+    const MAX_CYCLE: usize = 4;
+    let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() else { return false };
+    let mut functions: Vec<u32> = backtrace.frames().iter().map(wasmtime::FrameInfo::func_index).collect();
+    let full = functions.len() >= BACKTRACE_FRAMES;
+    functions.sort_unstable();
+    functions.dedup();
+    full && functions.len() <= MAX_CYCLE
+}
+
+fn parse(output: &str, limits: &RunLimits) -> Result<Value, StepError> {
+    if output.len() > limits.output_bytes {
+        let message = format!("has {} bytes; the limit is {}", output.len(), limits.output_bytes);
+        return Err(StepError::OutputInvalid(message));
+    }
+    serde_json::from_str(output).map_err(|error| StepError::OutputInvalid(format!("is not JSON: {error}")))
+}
+
+fn internal(error: wasmtime::Error) -> StepError {
+    StepError::Internal(format!("{error:#}"))
+}
+
+/// Guest text for a message: bounded, without control characters that could paint a terminal.
+fn one_line(text: &str) -> String {
+    const MAX_CHARS: usize = 2_000;
+    text.chars()
+        .take(MAX_CHARS)
+        .map(|character| if character == '\n' { ' ' } else { character })
+        .filter(|character| !character.is_control())
+        .collect()
+}
