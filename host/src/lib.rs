@@ -2,6 +2,7 @@
 //!
 //! Rooms, from the doors down; each imports only what stands below it. See `docs/architecture.md`.
 
+pub mod auth;
 pub mod egress;
 pub mod step;
 pub mod store;
