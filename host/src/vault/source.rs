@@ -58,10 +58,7 @@ impl KeySource {
     /// behind is used again.
     pub(super) fn load_or_make(&self, store: &StoreId) -> Result<Key, VaultError> {
         match self {
-            Self::File { folder, .. } => match keyfile::read(folder, store)? {
-                Some(key) => Ok(key),
-                None => keyfile::make(folder, store),
-            },
+            Self::File { folder, .. } => keyfile::obtain(folder, store),
             Self::Variable(secret) => variable(secret),
         }
     }
