@@ -2,7 +2,7 @@
 //!
 //! Rooms, from the doors down; each imports only what stands below it. See `docs/architecture.md`.
 
-pub mod config;
+pub mod app;
 pub mod egress;
 pub mod step;
 pub mod store;
@@ -10,6 +10,7 @@ pub mod vault;
 pub mod wasm;
 
 pub mod caller;
+pub mod config;
 pub mod ids;
 pub mod killpoint;
 pub mod time;

@@ -71,8 +71,10 @@ fn placeholder(body: &str, _at: usize, names: Names<'_>) -> Result<Part, (String
             Some((_, encoding)) => encodings.push(*encoding),
             None => {
                 let words = ENCODINGS.map(|(word, _)| word);
-                let help = suggest::nearest(piece, words)
-                    .map_or_else(|| format!("encodings: {}", words.join(", ")), |near| format!("did you mean `{near}`?"));
+                let help = suggest::nearest(piece, words).map_or_else(
+                    || format!("encodings: {}", words.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
                 return Err((format!("`{piece}` is no encoding"), Some(help)));
             }
         }
