@@ -130,8 +130,13 @@ mod records {
         key: Secret,
         #[serde(with = "crate::vault::sealed::option", default)]
         refresh: Option<Secret>,
-        #[serde(with = "crate::vault::sealed::map")]
-        tokens: BTreeMap<String, Secret>,
+        tokens: BTreeMap<String, Token>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Token {
+        #[serde(with = "crate::vault::sealed::secret")]
+        value: Secret,
     }
 
     fn record(pinned: &str) -> Record {
@@ -140,7 +145,9 @@ mod records {
             pinned: pinned.to_owned(),
             key: Secret::new((0..=255).collect()),
             refresh: Some(secret("re\"fr\\esh\u{1}")),
-            tokens: [("bot", "xoxb"), ("user", "xoxp")].map(|(name, text)| (name.to_owned(), secret(text))).into(),
+            tokens: [("bot", "xoxb"), ("user", "xoxp")]
+                .map(|(name, text)| (name.to_owned(), Token { value: secret(text) }))
+                .into(),
         }
     }
 
@@ -152,7 +159,7 @@ mod records {
         assert_eq!(opened.pinned, "https://a.example");
         assert_eq!(opened.key.expose(), (0..=255).collect::<Vec<u8>>());
         assert_eq!(opened.refresh.expect("there").expose(), "re\"fr\\esh\u{1}".as_bytes());
-        assert_eq!(opened.tokens["user"].expose(), b"xoxp");
+        assert_eq!(opened.tokens["user"].value.expose(), b"xoxp");
         let none = Record { refresh: None, tokens: BTreeMap::new(), ..record("x") };
         let sealed = vault.seal_json(&PLACE, &none).expect("sealed");
         let opened: Record = vault.open_json(&PLACE, &sealed).expect("opens");
@@ -401,7 +408,9 @@ mod keys {
             "{error:?}"
         );
         // The file is asked for by name, and not made.
-        assert_eq!(world.open().await.expect_err("no file").code(), "key_missing");
+        let error = world.open().await.expect_err("no file");
+        assert_eq!(error.code(), "key_missing");
+        assert!(error.fix().is_some_and(|fix| fix.starts_with("set DEPUTY_KEY")), "{error:?}");
         assert!(!world.keys().exists());
         for (text, part) in [("QUFB", "3 bytes"), ("not base64!", "character 4"), ("QUFBQ", "cut off"), (" ", "empty")]
         {

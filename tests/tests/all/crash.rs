@@ -120,7 +120,7 @@ impl World {
                 let latest = store.get(&key(&["latest", &writer])).await.expect("readable");
                 let written = latest.map_or(0, |row| row.generation);
                 let acknowledged = self.acknowledged.get(&writer).copied().unwrap_or(0);
-                assert!(written >= acknowledged, "{when}: writer {writer} lost {acknowledged} - {written} commits");
+                assert!(written >= acknowledged, "{when}: writer {writer} has {written} of {acknowledged} commits");
                 let numbers: Vec<u64> = (0..written).collect();
                 assert_eq!(sorted(rows.keys()), numbers, "{when}: rows of writer {writer}");
                 assert_eq!(sorted(twins.keys()), numbers, "{when}: twins of writer {writer}");
