@@ -2,7 +2,12 @@
 //!
 //! Rooms, from the doors down; each imports only what stands below it. See `docs/architecture.md`.
 
+pub mod cli;
+pub mod deputy;
+
+pub mod account;
 pub mod app;
+pub mod auth;
 pub mod egress;
 pub mod step;
 pub mod store;

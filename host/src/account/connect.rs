@@ -22,8 +22,8 @@ use crate::auth::client::{CallbackConfig, RedirectUri, context, redirect_uri};
 use crate::auth::error::AuthError;
 use crate::auth::flow::{self, FLOW_TTL, Flow};
 use crate::auth::keys::{check_keys, inputs as check_inputs};
-use crate::auth::live::live;
-use crate::auth::oauth2;
+use crate::auth::refresh::live;
+use crate::auth::{oauth2, obtain};
 use crate::auth::record::{Health, Held, Identity, Record};
 use crate::auth::rows::{name_key, plain};
 use crate::caller::{Caller, Owner};
@@ -209,15 +209,15 @@ impl Accounts {
         let flow = self.rows.take_flow(owner, Some(id), &callback.state).await?;
         let code = flow.code(callback)?;
         let pinned = self.apps.pinned(&flow.declaration).ok_or_else(|| AuthError::AppMissing { app: flow.app.clone() })?;
-        let exchanged = self.auth.exchange(caller, &flow, &pinned, &code).await?;
+        let obtained = obtain::exchange(&self.rows, &*self.road, caller, &flow, &pinned, &code).await?;
         let candidate = Candidate {
             owner: owner.clone(),
             pinned,
             method: flow.method,
             inputs: flow.inputs,
             client: Some(flow.client),
-            tokens: exchanged.tokens,
-            raw_reply: exchanged.raw,
+            tokens: obtained.tokens,
+            raw_reply: obtained.raw,
             nickname: flow.nickname,
             skip_check: flow.skip_check,
         };
@@ -284,17 +284,18 @@ impl Accounts {
             health: Health::Ok,
             checked_at: None,
         };
+        self.apps.keep(&candidate.pinned.hash).map_err(AuthError::Internal)?;
         let (checked, note) = match (&app.test, candidate.skip_check) {
             (Some(test), false) => {
                 let grant = Grant { caller: caller.clone(), account: record.id.clone() };
-                let tokens = Unstored(Arc::new(live(&record, &candidate.pinned)?));
+                let tokens = Unstored(Arc::new(live(&*self.apps, &record)?));
                 let tested = check::check(&*self.road, &grant, &tokens, &app.slug, test, false).await;
                 match tested {
                     Ok(identity) => record.identity = identity,
                     // A grant that is not kept must not stay behind at the provider.
                     Err(error) => {
                         if record.client.is_some() {
-                            self.auth.revoke_at_provider(caller, &record).await;
+                            self.revoke(caller, &record).await;
                         }
                         return Err(error);
                     }
@@ -305,7 +306,6 @@ impl Accounts {
             (Some(_), true) => (false, Some("not checked, as you asked".to_owned())),
             (None, _) => (false, Some(format!("not checked: {} declares no test request", app.slug))),
         };
-        self.apps.keep(&candidate.pinned.hash).map_err(AuthError::Internal)?;
         self.store_new(&mut record, candidate.nickname).await?;
         Ok(Connected { account: (&record).into(), checked, note })
     }

@@ -46,13 +46,18 @@ impl Accounts {
         callback: Callback,
     ) -> Arc<Self> {
         let rows = Rows { store, vault };
-        let auth = Auth::new(rows.clone(), apps.clone(), road.clone());
+        let auth = Arc::new(Auth::new(rows.clone(), apps.clone(), road.clone()));
         Arc::new(Self { rows, apps, road, auth, callback })
     }
 
     /// What the road asks for fresh secrets.
     pub fn tokens(&self) -> Arc<dyn Tokens> {
         self.auth.clone()
+    }
+
+    /// Waits for refreshes under way: their answers must not be lost with the process.
+    pub async fn drain(&self) {
+        self.auth.drain().await;
     }
 
     pub(crate) fn rows(&self) -> &Rows {

@@ -1,13 +1,18 @@
 //! What an owner does with accounts that are there.
 
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use super::view::{AccountView, AccountsPage};
 use super::{AccountError, Accounts, check, names};
-use crate::auth::record::{Head, Record};
+use crate::auth::error::AuthError;
+use crate::auth::record::{Head, Health, Record};
+use crate::auth::{Auth, obtain};
 use crate::auth::rows::{At, app_count_key, client_count_key, count_key, head_key, name_key, plain, sealed_key, turn_key};
 use crate::caller::{Caller, Owner};
-use crate::egress::Grant;
+use crate::egress::{Grant, Live, Tokens, TokensError};
 use crate::ids::AccountId;
 use crate::store::{Expect, Op};
 
@@ -104,21 +109,25 @@ impl Accounts {
     pub async fn test(&self, caller: &Caller, name: &str) -> Result<Tested, AccountError> {
         let owner = &caller.owner;
         let record = names::resolve(&self.rows, owner, name).await?.value;
-        let pinned = self.auth.pinned(&record)?;
+        let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
+        let pinned = self.apps.pinned(&record.declaration).ok_or_else(missing)?;
         let Some(test) = &pinned.app.test else { return Err(AccountError::NoTest { app: record.app }) };
         let grant = Grant { caller: caller.clone(), account: record.id.clone() };
-        let identity = check::check(&*self.road, &grant, &*self.auth, &record.app, test, true).await?;
+        let identity = check::check(&*self.road, &grant, &Anyway(self.auth.clone()), &record.app, test, true).await?;
         // The request may have refreshed the account: the record is read again.
         for _ in 0..5 {
             let Some(At { value: mut fresh, generation }) = self.rows.account(owner, &record.id).await? else { break };
             fresh.checked_at = Some(self.rows.now());
+            // A test that went through proves a mark wrong.
+            fresh.health = Health::Ok;
             if identity.id.is_some() || identity.label.is_some() {
                 fresh.identity = identity.clone();
             }
             let operations = self.rows.put_account(&fresh, generation)?;
             match self.rows.commit(operations).await {
                 Err(error) if error.is_conflict() => continue,
-                result => break result?,
+                Err(error) => return Err(error.into()),
+                Ok(()) => break,
             }
         }
         let shown = identity.shown().map(str::to_owned);
@@ -129,7 +138,7 @@ impl Accounts {
     /// does not keep an account alive.
     pub async fn delete(&self, caller: &Caller, name: &str) -> Result<Deleted, AccountError> {
         let At { value: record, .. } = names::resolve(&self.rows, &caller.owner, name).await?;
-        let revoked = self.auth.revoke_at_provider(caller, &record).await;
+        let revoked = self.revoke(caller, &record).await;
         for _ in 0..5 {
             let Some(At { value: fresh, generation }) = self.rows.account(&record.owner, &record.id).await? else {
                 break;
@@ -143,9 +152,32 @@ impl Accounts {
         Err(AccountError::Busy)
     }
 
+    /// Ends an account's tokens at the provider, and says in words what came of it.
+    pub(super) async fn revoke(&self, caller: &Caller, record: &Record) -> String {
+        let revoked = obtain::revoke(&self.rows, &*self.apps, &*self.road, caller, record).await;
+        revoked.unwrap_or_else(|error| format!("not revoked at the provider: {error}"))
+    }
+
     /// How many accounts an owner has at an app.
     pub async fn count_of(&self, owner: &Owner, app: &str) -> Result<i64, AccountError> {
         Ok(self.rows.count(&app_count_key(owner, app)).await?)
+    }
+}
+
+/// Secrets also of an account that is marked as broken: its test may prove the mark wrong.
+struct Anyway(Arc<Auth>);
+
+impl Tokens for Anyway {
+    fn live<'a>(&'a self, grant: &'a Grant) -> BoxFuture<'a, Result<Arc<Live>, TokensError>> {
+        Box::pin(self.0.live_anyway(grant))
+    }
+
+    fn renew<'a>(&'a self, grant: &'a Grant, generation: u64) -> BoxFuture<'a, Result<Arc<Live>, TokensError>> {
+        self.0.renew(grant, generation)
+    }
+
+    fn revoked<'a>(&'a self, grant: &'a Grant, generation: u64) -> BoxFuture<'a, ()> {
+        self.0.revoked(grant, generation)
     }
 }
 

@@ -197,6 +197,18 @@ impl Catalog {
         Ok(Installed { slug: app.slug.clone(), hash, app, previous, changes })
     }
 
+    /// Makes sure that a version outlives this binary: accounts pin built-in apps too, and a later release may bring
+    /// another version of them.
+    pub fn keep(&self, hash: &str) -> Result<(), AppError> {
+        for entry in self.pack.entries() {
+            let entry = entry?;
+            if entry_hash(&entry) == hash {
+                return self.files.put(hash, entry.component, entry.declaration);
+            }
+        }
+        self.installed(hash).map(|_| ())
+    }
+
     /// Forgets the name. The version stays for the accounts that pinned it.
     pub fn remove(&self, slug: &str) -> Result<(), AppError> {
         if self.pack.find(slug)?.is_some() {

@@ -110,6 +110,11 @@ fn facts(app: &App) -> BTreeMap<String, Fact> {
         let weight = if input.default.is_some() { Weight::Words } else { Weight::Power };
         put(format!("input {}", input.name), format!("{:?} {:?}", input.kind, input.pattern), weight);
     }
+    if let Some(test) = &app.test {
+        let body = test.body.as_deref().unwrap_or_default();
+        put("test".into(), format!("{} {} {body}", test.method, test.path), Weight::Power);
+    }
+    put("signals".into(), format!("{:?}", app.signals), Weight::Words);
     for method in &app.methods {
         self::method(method, &mut put);
     }
@@ -139,6 +144,15 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
     ] {
         if let Some(url) = url {
             put(format!("{id}: {part}"), template(url), Weight::Power);
+        }
+    }
+    for (part, params) in [
+        ("authorize-params", &oauth2.authorize_params),
+        ("token-params", &oauth2.token_params),
+        ("refresh-params", &oauth2.refresh_params),
+    ] {
+        for param in params {
+            put(format!("{id}: {part} {}", param.name), param.value.clone(), Weight::Power);
         }
     }
     put(format!("{id}: client-auth"), format!("{:?}, {:?}", oauth2.client_auth, oauth2.pkce), Weight::Power);
@@ -177,4 +191,60 @@ fn template(parts: &Template) -> String {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use deputy_declaration::source::parse;
+
+    use super::*;
+
+    fn app(more: &str) -> App {
+        let text = format!(
+            "slug = \"acme\"\nname = \"Acme\"\nsummary = \"An example.\"\nbase = \"https://api.acme.example\"\n\
+             evidence = {{ level = \"facts\", date = \"2026-11-23\", source = \"a test\" }}\n{more}\n\
+             [methods.key]\nheader.Authorization = \"Bearer {{token}}\"\n"
+        );
+        parse("app.toml", &text).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn found(old: &str, new: &str) -> Vec<(String, bool)> {
+        differences(&app(old), &app(new)).into_iter().map(|found| (found.part, found.widens)).collect()
+    }
+
+    const OAUTH: &str = "[methods.oauth.oauth2]\nauthorize-url = \"https://a.example/a\"\n\
+                         token-url = \"https://a.example/t\"\nscopes.read = \"Read\"";
+
+    #[test]
+    fn what_asks_for_more_widens_and_what_asks_for_less_does_not() {
+        let origins = "reach.origins = [\"https://api.acme.example\", \"https://files.acme.example\"]";
+        let files = "origin https://files.acme.example";
+        for (old, new, part, forth, back) in [
+            ("", origins, files, true, false),
+            ("", "reach.paths = [\"/v1\"]", "reach paths", false, true),
+            ("", "reach.denied-paths = [\"/admin\"]", "denied path /admin", false, true),
+            ("", "inputs.a = {}", "input a", true, false),
+            ("", "inputs.a = { default = \"x\" }", "input a", false, false),
+            ("", "test = { path = \"/me\" }", "test", true, false),
+            ("", "headers.X-Version = \"1\"", "header X-Version", true, false),
+            ("", "signals.revoked = [{ status = 410 }]", "signals", false, false),
+        ] {
+            assert_eq!(found(old, new), [(part.to_owned(), forth)], "{new}");
+            assert_eq!(found(new, old), [(part.to_owned(), back)], "{new}, taken back");
+        }
+        assert_eq!(found("", ""), []);
+    }
+
+    #[test]
+    fn a_method_that_goes_and_a_token_endpoint_that_moves_widen() {
+        let gone = found(OAUTH, "");
+        assert!(gone.contains(&("method oauth".to_owned(), true)), "{gone:?}");
+        assert_eq!(
+            found(OAUTH, &OAUTH.replace("a.example/t", "b.example/t")),
+            [("method oauth: token-url".to_owned(), true)]
+        );
+        let more = OAUTH.replace("scopes.read = \"Read\"", "scopes.read = \"Read\"\nscopes.admin = \"All\"");
+        assert_eq!(found(OAUTH, &more), [("method oauth: scope admin".to_owned(), true)]);
+        assert_eq!(found(&more, OAUTH), [("method oauth: scope admin".to_owned(), false)]);
+    }
 }

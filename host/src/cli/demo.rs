@@ -61,9 +61,10 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
 
     let (client_id, client_secret) = provider.client();
     let secret = Secret::new(client_secret.into_bytes());
-    let set = ClientSet { app: app.clone(), method: None, client_id, secret: Some(secret) };
+    let set =
+        ClientSet { app: app.clone(), method: None, client_id, secret: Some(secret), inputs: BTreeMap::new() };
     let client = deputy.client_set(&caller, set).await?;
-    say(&format!("{BOLD}3.{BOLD:#} An OAuth client is registered. Redirect URI: {}", client.redirect_uri));
+    say(&format!("{BOLD}3.{BOLD:#} An OAuth client is registered. Redirect URI: {}", client.redirect.redirect_uri));
 
     let listener = deputy.connect_listen(&caller).await?;
     let begin = ConnectOAuth {

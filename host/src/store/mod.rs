@@ -54,6 +54,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The clock that leases go by.
     fn now(&self) -> Time;
+
+    /// Whether one process at a time can have this store open: then a lease of another holder is over.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

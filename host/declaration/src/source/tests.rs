@@ -45,10 +45,7 @@ fn oauth_has_the_defaults_of_the_rfc() {
     let app = app(&oauth);
     let method = &app.methods[0];
     let AuthKind::OAuth2Code(oauth2) = &method.kind else { panic!("{method:?}") };
-    assert_eq!(
-        (oauth2.pkce, oauth2.client_auth, oauth2.rotation.clone()),
-        (Pkce::S256, ClientAuth::Basic, Rotation::Rotating)
-    );
+    assert_eq!((oauth2.pkce, oauth2.client_auth, oauth2.rotation), (Pkce::S256, ClientAuth::Basic, Rotation::Rotating));
     assert_eq!(oauth2.error, "/error");
     let list = &oauth2.scope_lists[0];
     assert_eq!((list.param.as_str(), list.separator.as_str()), ("scope", " "));
@@ -243,4 +240,13 @@ proptest::proptest! {
         let _ = parse("app.toml", &self::text(&format!("base = \"{text}\"")));
         let _ = parse("app.toml", &self::text(&format!("base = '''{text}'''\ninputs.a = {{}}")));
     }
+}
+
+#[test]
+fn the_example_of_the_reference_page_is_an_app() {
+    let page = include_str!("../../docs/app-toml.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let app = parse("app.toml", example).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(app.slug, "sendgrid");
 }

@@ -223,6 +223,10 @@ impl Store for SledStore {
         .boxed()
     }
 
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn now(&self) -> Time {
         Time::now()
     }

@@ -1,0 +1,38 @@
+//! What this room needs of the catalog: a declaration by slug when an account is made, by hash ever after.
+
+use std::sync::Arc;
+
+use deputy_declaration::types::{App, AuthKind, AuthMethod, OAuth2};
+
+/// An installed declaration under the hash that accounts pin.
+#[derive(Debug, Clone)]
+pub struct PinnedApp {
+    pub hash: String,
+    pub app: Arc<App>,
+}
+
+impl PinnedApp {
+    /// The method's place in the declaration.
+    pub fn method(&self, id: &str) -> Option<(usize, &AuthMethod)> {
+        self.app.methods.iter().enumerate().find(|(_, method)| method.id == id)
+    }
+}
+
+/// The OAuth part of a method, when it has one.
+pub fn oauth2_of(method: &AuthMethod) -> Option<&OAuth2> {
+    match &method.kind {
+        AuthKind::OAuth2Code(oauth2) => Some(oauth2),
+        AuthKind::Keys => None,
+    }
+}
+
+pub trait Apps: Send + Sync + 'static {
+    /// What new accounts of the app use.
+    fn current(&self, slug: &str) -> Option<PinnedApp>;
+
+    /// What an account was made with. Immutable.
+    fn pinned(&self, hash: &str) -> Option<PinnedApp>;
+
+    /// Makes sure that `pinned` finds this version for as long as the store lives.
+    fn keep(&self, hash: &str) -> Result<(), String>;
+}

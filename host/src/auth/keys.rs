@@ -1,0 +1,117 @@
+//! What a person gives at connect, held against the declaration: inputs and pasted keys.
+
+use std::collections::BTreeMap;
+
+use deputy_declaration::nearest;
+use deputy_declaration::template::check_input;
+use deputy_declaration::types::{App, AuthMethod, Input, InputKind};
+
+use super::error::AuthError;
+use crate::vault::Secret;
+
+/// The inputs in the form that is stored: unknown ones refused, defaults filled in, each checked.
+pub fn inputs(app: &App, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, AuthError> {
+    for name in given.keys() {
+        if !app.inputs.iter().any(|input| input.name == *name) {
+            let nearest = nearest(name, app.inputs.iter().map(|input| input.name.as_str())).map(str::to_owned);
+            return Err(AuthError::InputUnknown { app: app.slug.clone(), name: name.clone(), nearest });
+        }
+    }
+    let mut checked = BTreeMap::new();
+    for input in &app.inputs {
+        let Some(value) = given.get(&input.name).or(input.default.as_ref()) else {
+            return Err(AuthError::InputMissing { name: input.name.clone(), label: input.label.clone() });
+        };
+        let value = check_input(input, value)
+            .map_err(|reason| AuthError::Input { name: input.name.clone(), reason })?;
+        checked.insert(input.name.clone(), value);
+    }
+    Ok(checked)
+}
+
+/// Every required key is there, none is unknown, and each has its declared form. Says which one is wrong, never its
+/// value.
+pub fn check_keys(method: &AuthMethod, given: &BTreeMap<String, Secret>) -> Result<(), AuthError> {
+    for name in given.keys() {
+        if !method.tokens.iter().any(|token| token.name == *name) {
+            let known = method.tokens.iter().map(|token| token.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(AuthError::KeyUnknown { method: method.id.clone(), name: name.clone(), known });
+        }
+    }
+    for token in &method.tokens {
+        let Some(secret) = given.get(&token.name) else {
+            if token.optional {
+                continue;
+            }
+            return Err(AuthError::KeyMissing { name: token.name.clone(), label: token.label.clone() });
+        };
+        let wrong = |reason: String| AuthError::Key {
+            name: token.name.clone(),
+            reason,
+            help: token.help.clone().or_else(|| method.help.clone()),
+        };
+        // Checked again here: a caller inside the process may have built the secret from raw bytes.
+        let entered = Secret::entered(secret.expose().to_vec()).map_err(|error| wrong(error.to_string()))?;
+        if entered.len() != secret.len() {
+            return Err(wrong("it has white space around it".to_owned()));
+        }
+        if let Some(pattern) = &token.pattern {
+            let text = std::str::from_utf8(secret.expose()).map_err(|_| wrong("it is not text".to_owned()))?;
+            // The pattern alone, as for an input: the sentence it gives holds the example, never the value.
+            let shape = Input {
+                name: token.name.clone(),
+                label: token.label.clone(),
+                help: None,
+                example: token.example.clone(),
+                kind: InputKind::Text,
+                pattern: Some(pattern.clone()),
+                choices: Vec::new(),
+                default: None,
+            };
+            check_input(&shape, text).map_err(wrong)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_key_has_its_declared_form() {
+        let app = testing::app();
+        let (_, method) = testing::pinned(&app).method("token").map(|(at, method)| (at, method.clone())).unwrap();
+        let check = |keys: &[(&str, &str)]| {
+            let keys = keys.iter().map(|(name, value)| ((*name).to_owned(), secret(value))).collect();
+            check_keys(&method, &keys).map_err(|error| (error.code(), error.to_string()))
+        };
+        assert_eq!(check(&[("key", "tk_abc")]), Ok(()));
+        for (keys, code) in [
+            (vec![], "key_missing"),
+            (vec![("key", "xx_hunter2")], "key_invalid"),
+            (vec![("key", "tk_a\nhunter2")], "key_invalid"),
+            (vec![("key", "tk_abc "), ], "key_invalid"),
+            (vec![("key", "tk_abc"), ("kee", "hunter2")], "key_unknown"),
+        ] {
+            let (found, message) = check(&keys).unwrap_err();
+            assert_eq!(found, code, "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_input_is_refused_with_a_guess() {
+        let app = testing::shop();
+        let given = BTreeMap::from([("shopp".to_owned(), "acme".to_owned())]);
+        assert_eq!(inputs(&app, &given).unwrap_err().fix().unwrap(), "did you mean `shop`?");
+        assert_eq!(inputs(&app, &BTreeMap::new()).unwrap_err().code(), "input_missing");
+        let given = BTreeMap::from([("shop".to_owned(), " Acme ".to_owned())]);
+        assert_eq!(inputs(&app, &given).unwrap()["shop"], "acme");
+    }
+}
