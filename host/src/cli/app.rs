@@ -115,7 +115,9 @@ fn describe(detail: &AppDetail) -> String {
         if let Some(help) = &method.help {
             fact("", format!("  {help}"));
         }
-        fact("", method.rule_sets.iter().map(|set| format!("  as {set}\n")).collect::<String>().trim_end().to_owned());
+        if method.rule_sets.len() > 1 {
+            fact("", format!("  --as {}", method.rule_sets.join(" | ")));
+        }
         for scope in &method.scopes {
             let mark = if scope.default { "*" } else { " " };
             fact("", format!("  {mark} {:<24} {}", scope.name, scope.text));
