@@ -7,8 +7,6 @@
 //!     access: Secret,
 //!     #[serde(with = "crate::vault::sealed::option", default)]
 //!     refresh: Option<Secret>,
-//!     #[serde(with = "crate::vault::sealed::map")]
-//!     tokens: BTreeMap<String, Secret>,
 //! }
 //! ```
 //! They work only under `Vault::seal_json` and `Vault::open_json`; any other serializer gets an error, so that a record

@@ -133,9 +133,8 @@ impl Shared {
 
     /// Passes a result on; a failure of the disk ends the store.
     fn ended_by<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &result {
-            Err(StoreError::Failed(reason) | StoreError::Corrupt(reason)) => self.end(reason.clone()),
-            _ => {}
+        if let Err(StoreError::Failed(reason) | StoreError::Corrupt(reason)) = &result {
+            self.end(reason.clone());
         }
         result
     }
