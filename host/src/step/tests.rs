@@ -123,7 +123,7 @@ async fn hostile(input: Value) -> Result<Outcome, StepError> {
 async fn props_are_read_from_the_component() {
     let props = steps().check(&fixtures::guest("demo_step")).await.unwrap();
     let names: Vec<_> = props.iter().map(|prop| (prop.name.as_str(), prop.kind.clone())).collect();
-    assert_eq!(names, [("demo", PropKind::App("demo".to_owned()))]);
+    assert_eq!(names, [("demo", PropKind::App("demo".to_owned())), ("note", PropKind::Text)]);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn a_body_is_sent_again_after_the_refresh() {
     let peer = Peer::start();
     let (deputy, account) = connected(&peer, "ada").await;
     peer.expire("access").await;
-    let answer = deputy.json(&["request", &account, "POST", "/api/echo", "--data", "the very body"]);
+    let answer = deputy.json(&["request", &account, "POST", "/api/echo", "--body", "the very body"]);
     assert_eq!(body(&answer)["body"], "the very body", "{answer}");
     assert_eq!(peer.counter("refreshes").await, 1);
 }
