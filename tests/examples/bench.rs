@@ -136,8 +136,7 @@ impl Bare {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let instance = self.pre.instantiate_async(&mut store).await?;
-        let run = instance
-            .get_typed_func::<(&str,), (std::result::Result<String, String>,)>(&mut store, "run")?;
+        let run = instance.get_typed_func::<(&str,), (std::result::Result<String, String>,)>(&mut store, "run")?;
         let (answer,) = run.call_async(&mut store, (input,)).await?;
         answer.map(|_| ()).map_err(Into::into)
     }
@@ -202,8 +201,8 @@ impl OneAccount {
              [methods.token]\nlabel = \"Token\"\ntokens.token = {{ label = \"Token\" }}\n\
              header.Authorization = \"Bearer {{token}}\"\n"
         );
-        let app = deputy_declaration::source::parse("bench/app.toml", &text)
-            .map_err(|problems| problems.to_string())?;
+        let app =
+            deputy_declaration::source::parse("bench/app.toml", &text).map_err(|problems| problems.to_string())?;
         let base = url::Url::parse(&format!("http://{address}"))?;
         Ok(Self { account: AccountId::new(), declaration: Arc::new(app), base })
     }
@@ -258,8 +257,11 @@ fn list() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let time = |arguments: &[&str]| -> Result<Duration> {
         let began = Instant::now();
-        let output = Command::new(&program).args(arguments).env("DEPUTY_DATA", folder.path().join("data"))
-            .env("DEPUTY_CONFIG", folder.path().join("config")).output()?;
+        let output = Command::new(&program)
+            .args(arguments)
+            .env("DEPUTY_DATA", folder.path().join("data"))
+            .env("DEPUTY_CONFIG", folder.path().join("config"))
+            .output()?;
         match output.status.success() {
             true => Ok(began.elapsed()),
             false => Err(format!("{arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr)).into()),

@@ -71,7 +71,8 @@ struct Door {
 impl Listener {
     /// Binds the configured address. Without a server of our own there is one URI to register, so the port is fixed.
     pub async fn bind(config: &Callback) -> Result<Self, AccountError> {
-        let failed = |error: std::io::Error| AccountError::CallbackListen { address: config.listen, reason: error.to_string() };
+        let failed =
+            |error: std::io::Error| AccountError::CallbackListen { address: config.listen, reason: error.to_string() };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let mut hosts = vec![address.to_string()];
@@ -120,7 +121,10 @@ fn base_of(url: &Url) -> String {
 async fn open(State(door): State<Arc<Door>>, request: Request) -> Response {
     let host = |headers: &HeaderMap| headers.get(header::HOST).and_then(|host| host.to_str().ok().map(str::to_owned));
     if !host(request.headers()).is_some_and(|host| door.hosts.contains(&host)) {
-        return render(Page::refused(StatusCode::MISDIRECTED_REQUEST, "This address answers under its own name only.".to_owned()));
+        return render(Page::refused(
+            StatusCode::MISDIRECTED_REQUEST,
+            "This address answers under its own name only.".to_owned(),
+        ));
     }
     if *request.method() != Method::GET || !request.uri().path().starts_with(PATH) {
         return render(Page::refused(StatusCode::NOT_FOUND, "There is nothing here.".to_owned()));

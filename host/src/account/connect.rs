@@ -22,10 +22,10 @@ use crate::auth::client::{CallbackConfig, RedirectUri, context, redirect_uri};
 use crate::auth::error::AuthError;
 use crate::auth::flow::{self, FLOW_TTL, Flow};
 use crate::auth::keys::{check_keys, inputs as check_inputs};
-use crate::auth::refresh::live;
-use crate::auth::{oauth2, obtain};
 use crate::auth::record::{Health, Held, Identity, Record};
+use crate::auth::refresh::live;
 use crate::auth::rows::{name_key, plain};
+use crate::auth::{oauth2, obtain};
 use crate::caller::{Caller, Owner};
 use crate::egress::{Grant, Live, Tokens, TokensError};
 use crate::ids::{AccountId, ClientId, FlowId};
@@ -126,7 +126,12 @@ impl Accounts {
     }
 
     /// Where the browser will be sent back to, and what the provider thinks of it.
-    pub fn redirect(&self, owner: &Owner, app: &str, method: Option<&str>) -> Result<(String, RedirectUri), AccountError> {
+    pub fn redirect(
+        &self,
+        owner: &Owner,
+        app: &str,
+        method: Option<&str>,
+    ) -> Result<(String, RedirectUri), AccountError> {
         let pinned = self.current(app)?;
         let method = choose(&pinned, method, |method| oauth2_of(method).is_some(), "by pasting a key")?;
         Ok((method.id.clone(), self.redirect_of(owner, &pinned, method)?))
@@ -138,8 +143,7 @@ impl Accounts {
             method: method.id.clone(),
             how: "by pasting a key",
         })?;
-        let config =
-            CallbackConfig { public_url: self.callback.public_url.clone(), listen: self.callback.listen };
+        let config = CallbackConfig { public_url: self.callback.public_url.clone(), listen: self.callback.listen };
         Ok(redirect_uri(oauth2, &context(&self.rows, owner, &pinned.app.slug, &method.id), &config))
     }
 
@@ -157,9 +161,11 @@ impl Accounts {
         self.free_name(owner, &connect.app, connect.nickname.as_deref()).await?;
         confirm(&pinned, &inputs, connect.confirm_host)?;
         let asked = oauth2::scopes(app, declared, connect.scopes.as_deref())?;
-        let client = self.rows.current_client(owner, &app.slug, &method.id).await?.ok_or_else(|| {
-            AuthError::ClientMissing { app: app.slug.clone(), redirect_uri: redirect.uri.clone() }
-        })?;
+        let client = self
+            .rows
+            .current_client(owner, &app.slug, &method.id)
+            .await?
+            .ok_or_else(|| AuthError::ClientMissing { app: app.slug.clone(), redirect_uri: redirect.uri.clone() })?;
         // Refused now rather than after a person has consented.
         client.value.for_endpoints(app, method, &inputs)?;
 
@@ -208,7 +214,8 @@ impl Accounts {
         let callback = flow::Callback::read(answer, &waiting.value.redirect_uri)?;
         let flow = self.rows.take_flow(owner, Some(id), &callback.state).await?;
         let code = flow.code(callback)?;
-        let pinned = self.apps.pinned(&flow.declaration).ok_or_else(|| AuthError::AppMissing { app: flow.app.clone() })?;
+        let pinned =
+            self.apps.pinned(&flow.declaration).ok_or_else(|| AuthError::AppMissing { app: flow.app.clone() })?;
         let obtained = obtain::exchange(&self.rows, &*self.road, caller, &flow, &pinned, &code).await?;
         let candidate = Candidate {
             owner: owner.clone(),
@@ -398,4 +405,3 @@ impl Tokens for Unstored {
         Box::pin(std::future::ready(()))
     }
 }
-

@@ -58,10 +58,9 @@ pub(super) async fn free(rows: &Rows, owner: &Owner, app: &str, base: &str) -> R
 /// is refused.
 pub(super) async fn resolve(rows: &Rows, owner: &Owner, name: &str) -> Result<At<Record>, AccountError> {
     if let Ok(id) = name.parse::<AccountId>() {
-        return record(rows, owner, &id).await?.ok_or_else(|| AccountError::NotFound {
-            name: name.to_owned(),
-            nearest: None,
-        });
+        return record(rows, owner, &id)
+            .await?
+            .ok_or_else(|| AccountError::NotFound { name: name.to_owned(), nearest: None });
     }
     let (app, nickname) = match name.split_once('/') {
         Some((app, nickname)) => (app, Some(nickname)),

@@ -9,8 +9,10 @@ use super::view::{AccountView, AccountsPage};
 use super::{AccountError, Accounts, check, names};
 use crate::auth::error::AuthError;
 use crate::auth::record::{Head, Health, Record};
+use crate::auth::rows::{
+    At, app_count_key, client_count_key, count_key, head_key, name_key, plain, sealed_key, turn_key,
+};
 use crate::auth::{Auth, obtain};
-use crate::auth::rows::{At, app_count_key, client_count_key, count_key, head_key, name_key, plain, sealed_key, turn_key};
 use crate::caller::{Caller, Owner};
 use crate::egress::{Grant, Live, Tokens, TokensError};
 use crate::ids::AccountId;
@@ -196,10 +198,9 @@ fn deletion(record: &Record, generation: u64) -> Vec<Op> {
 /// The counters that an account stands in.
 pub(super) fn counts(record: &Record, delta: i64) -> Vec<Op> {
     let owner = &record.owner;
-    let mut counts = vec![
-        Op::Add { key: count_key(owner), delta },
-        Op::Add { key: app_count_key(owner, &record.app), delta },
-    ];
-    counts.extend(record.client.as_ref().map(|client| Op::Add { key: client_count_key(owner, client.as_str()), delta }));
+    let mut counts =
+        vec![Op::Add { key: count_key(owner), delta }, Op::Add { key: app_count_key(owner, &record.app), delta }];
+    counts
+        .extend(record.client.as_ref().map(|client| Op::Add { key: client_count_key(owner, client.as_str()), delta }));
     counts
 }

@@ -170,7 +170,12 @@ impl Rows {
     }
 
     /// The client that new accounts use.
-    pub async fn current_client(&self, owner: &Owner, app: &str, method: &str) -> Result<Option<At<Client>>, AuthError> {
+    pub async fn current_client(
+        &self,
+        owner: &Owner,
+        app: &str,
+        method: &str,
+    ) -> Result<Option<At<Client>>, AuthError> {
         let Some(row) = self.store.get(&current_key(owner, app, method)).await? else { return Ok(None) };
         let id: ClientId = read_plain(&row)?;
         let Some(client) = self.client(owner, &id).await? else { return Ok(None) };
@@ -244,10 +249,7 @@ impl Rows {
             return Err(AuthError::ClientInUse { app: app.to_owned(), count });
         }
         let operations = vec![
-            Op::Delete {
-                key: client_key(owner, &client.value.id),
-                expect: Expect::Generation(client.generation),
-            },
+            Op::Delete { key: client_key(owner, &client.value.id), expect: Expect::Generation(client.generation) },
             Op::Delete { key: current_key(owner, app, method), expect: Expect::Any },
         ];
         self.commit(operations).await?;

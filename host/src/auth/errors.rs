@@ -73,8 +73,12 @@ pub fn classify(seen: Seen<'_>, declared: &[ErrorMeaning], memory: Memory) -> Cl
         match code {
             // RFC 6749 section 5.2.
             "invalid_grant" => return gone,
-            "invalid_client" | "unauthorized_client" | "invalid_scope" | "unsupported_grant_type"
-            | "invalid_request" | "redirect_uri_mismatch" => return Class::Configuration,
+            "invalid_client"
+            | "unauthorized_client"
+            | "invalid_scope"
+            | "unsupported_grant_type"
+            | "invalid_request"
+            | "redirect_uri_mismatch" => return Class::Configuration,
             // RFC 8628 section 3.5.
             "slow_down" => return throttle,
             "server_error" | "temporarily_unavailable" => return Class::Transient,
@@ -170,7 +174,11 @@ mod tests {
     #[test]
     fn a_wait_is_honoured_up_to_an_hour() {
         let wait = |after| {
-            classify(Seen { status: 503, retry_after: Some(Duration::from_secs(after)), body: SeenBody::Unreadable }, &[], QUIET)
+            classify(
+                Seen { status: 503, retry_after: Some(Duration::from_secs(after)), body: SeenBody::Unreadable },
+                &[],
+                QUIET,
+            )
         };
         assert_eq!(wait(7), Class::Throttle(Duration::from_secs(7)));
         assert_eq!(wait(86_400), Class::Throttle(MAX_WAIT));

@@ -68,7 +68,8 @@ fn flow_key(owner: &Owner, id: &FlowId) -> Vec<u8> {
 /// `{flow id}.{256 random bits}`: so the flow is found from the state alone.
 pub fn new_state(id: &FlowId) -> Result<Secret, AuthError> {
     let mut random = [0_u8; 32];
-    rand::fill(&mut random).map_err(|_| AuthError::Internal("the operating system gives no random bytes".to_owned()))?;
+    rand::fill(&mut random)
+        .map_err(|_| AuthError::Internal("the operating system gives no random bytes".to_owned()))?;
     Ok(Secret::new(format!("{id}.{}", BASE64URL_NOPAD.encode(&random)).into_bytes()))
 }
 
@@ -286,7 +287,8 @@ mod tests {
     #[test]
     fn a_callback_is_read_strictly() {
         let read = |text: &str| Callback::read(text, URI).map(|callback| callback.state).map_err(|e| e.code());
-        for good in ["?code=c&state=s", "code=c&state=s", "http://127.0.0.1:7878/oauth/callback/ctx?code=c&state=s&x=1#f"]
+        for good in
+            ["?code=c&state=s", "code=c&state=s", "http://127.0.0.1:7878/oauth/callback/ctx?code=c&state=s&x=1#f"]
         {
             assert_eq!(read(good), Ok("s".into()), "{good}");
         }

@@ -22,8 +22,8 @@ pub fn inputs(app: &App, given: &BTreeMap<String, String>) -> Result<BTreeMap<St
         let Some(value) = given.get(&input.name).or(input.default.as_ref()) else {
             return Err(AuthError::InputMissing { name: input.name.clone(), label: input.label.clone() });
         };
-        let value = check_input(input, value)
-            .map_err(|reason| AuthError::Input { name: input.name.clone(), reason })?;
+        let value =
+            check_input(input, value).map_err(|reason| AuthError::Input { name: input.name.clone(), reason })?;
         checked.insert(input.name.clone(), value);
     }
     Ok(checked)
@@ -96,7 +96,7 @@ mod tests {
             (vec![], "key_missing"),
             (vec![("key", "xx_hunter2")], "key_invalid"),
             (vec![("key", "tk_a\nhunter2")], "key_invalid"),
-            (vec![("key", "tk_abc "), ], "key_invalid"),
+            (vec![("key", "tk_abc ")], "key_invalid"),
             (vec![("key", "tk_abc"), ("kee", "hunter2")], "key_unknown"),
         ] {
             let (found, message) = check(&keys).unwrap_err();

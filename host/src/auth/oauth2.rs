@@ -362,7 +362,8 @@ mod tests {
         // RFC 7636 appendix B.
         let verifier = secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
         let page = Url::parse("https://as.example/authorize?tenant=1").unwrap();
-        let url = authorize_url(&oauth2, page, "id", "http://127.0.0.1:7878/cb", &secret("st"), Some(&verifier), &asked);
+        let url =
+            authorize_url(&oauth2, page, "id", "http://127.0.0.1:7878/cb", &secret("st"), Some(&verifier), &asked);
         let url = url.unwrap();
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
         assert_eq!(query["code_challenge"], "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");

@@ -43,11 +43,8 @@ pub async fn exchange(
     code: &Secret,
 ) -> Result<Obtained, AuthError> {
     let app = &pinned.app;
-    let unknown = || AuthError::MethodUnknown {
-        app: app.slug.clone(),
-        method: flow.method.clone(),
-        known: String::new(),
-    };
+    let unknown =
+        || AuthError::MethodUnknown { app: app.slug.clone(), method: flow.method.clone(), known: String::new() };
     let (_, method) = pinned.method(&flow.method).ok_or_else(unknown)?;
     let declared = oauth2_of(method).ok_or_else(unknown)?;
     let client = client(rows, caller, &app.slug, &flow.client).await?;

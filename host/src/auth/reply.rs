@@ -171,6 +171,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::type_complexity)]
     fn read(text: &str) -> Option<(String, Option<String>, Option<u64>, Option<Vec<String>>)> {
         let text_of = |secret: Secret| String::from_utf8(secret.expose().to_vec()).unwrap();
         let token = Reply::parse(text.as_bytes()).ok()?.token(&place())?;
@@ -202,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_token_that_could_not_stand_in_a_header_is_no_token() {
-        for text in [r#"{"access_token":""}"#, r#"{"access_token":"a\r\nb"}"#, r#"{"access_token":7}"#, "access_token="] {
+        for text in [r#"{"access_token":""}"#, r#"{"access_token":"a\r\nb"}"#, r#"{"access_token":7}"#, "access_token="]
+        {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -73,12 +73,7 @@ impl Rows {
     }
 
     /// One page of heads, in the order of their making.
-    pub async fn heads(
-        &self,
-        owner: &Owner,
-        after: Option<&AccountId>,
-        limit: usize,
-    ) -> Result<Vec<Head>, RowsError> {
+    pub async fn heads(&self, owner: &Owner, after: Option<&AccountId>, limit: usize) -> Result<Vec<Head>, RowsError> {
         let after = after.map(|id| head_key(owner, id));
         let rows = self.store.scan(&key(&["account", owner.as_str()]), after.as_deref(), limit).await?;
         rows.iter().map(|(_, row)| read_plain(row)).collect()

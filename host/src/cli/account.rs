@@ -47,10 +47,14 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 if list.accounts.is_empty() {
                     return format!("{DIM}no accounts yet; connect one:{DIM:#} deputy connect github --method token");
                 }
-                let rows: Vec<_> = list.accounts.iter().map(|account| {
-                    let identity = account.identity.clone().unwrap_or_default();
-                    [account.name.clone(), identity, account.health.to_string(), account.id.to_string()]
-                }).collect();
+                let rows: Vec<_> = list
+                    .accounts
+                    .iter()
+                    .map(|account| {
+                        let identity = account.identity.clone().unwrap_or_default();
+                        [account.name.clone(), identity, account.health.to_string(), account.id.to_string()]
+                    })
+                    .collect();
                 let mut text = table(["ACCOUNT", "IDENTITY", "HEALTH", "ID"], &rows);
                 if let Some(next) = &list.next {
                     text.push_str(&format!("{DIM}more: deputy account list --after {next}{DIM:#}\n"));

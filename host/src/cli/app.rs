@@ -46,7 +46,13 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             output.emit(&list, || {
                 let rows = list.apps.iter().map(|app| {
                     let methods = app.methods.join(", ");
-                    [app.slug.clone(), app.name.clone(), methods, format!("{:?}", app.evidence).to_lowercase(), app.summary.clone()]
+                    [
+                        app.slug.clone(),
+                        app.name.clone(),
+                        methods,
+                        format!("{:?}", app.evidence).to_lowercase(),
+                        app.summary.clone(),
+                    ]
                 });
                 let rows: Vec<_> = rows.collect();
                 table(["APP", "NAME", "METHODS", "EVIDENCE", "SUMMARY"], &rows)

@@ -84,9 +84,17 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             output.emit(&list, || match list.clients.is_empty() {
                 true => format!("{DIM}no clients yet; OAuth apps need one:{DIM:#} deputy client set github"),
                 false => {
-                    let rows: Vec<_> = list.clients.iter().map(|client| {
-                        [client.redirect.app.clone(), client.client_id.clone(), client.redirect.redirect_uri.clone()]
-                    }).collect();
+                    let rows: Vec<_> = list
+                        .clients
+                        .iter()
+                        .map(|client| {
+                            [
+                                client.redirect.app.clone(),
+                                client.client_id.clone(),
+                                client.redirect.redirect_uri.clone(),
+                            ]
+                        })
+                        .collect();
                     table(["APP", "CLIENT ID", "REDIRECT URI"], &rows)
                 }
             })?;

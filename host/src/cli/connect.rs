@@ -61,7 +61,8 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
     let confirm_host = args.confirm_host || confirm(&plan, &inputs)?;
     let connected = if plan.kind == "keys" {
         if !args.scopes.is_empty() || args.paste {
-            let message = format!("{} --method {} takes a key: --scope and --paste are for OAuth", args.app, plan.method);
+            let message =
+                format!("{} --method {} takes a key: --scope and --paste are for OAuth", args.app, plan.method);
             return Err(Error::new("usage", message));
         }
         let tokens = tokens(&args, &plan)?;
@@ -111,7 +112,8 @@ async fn oauth(
             output.note(&format!("{BOLD}note{BOLD:#}: {warning}"));
         }
         let opened = !args.no_browser && open_browser(&begun.authorize_url);
-        let lead = if opened { "Your browser should open this page; if not, open it yourself:" } else { "Open this page:" };
+        let lead =
+            if opened { "Your browser should open this page; if not, open it yourself:" } else { "Open this page:" };
         output.note(&format!("{lead}\n\n  {}\n", begun.authorize_url));
     }
     match listener {
@@ -125,7 +127,9 @@ async fn oauth(
             }
         }
         None => {
-            output.note("Allow the access there. Then paste the address of the page you end on, even if it fails to load:");
+            output.note(
+                "Allow the access there. Then paste the address of the page you end on, even if it fails to load:",
+            );
             let line = tokio::task::spawn_blocking(|| -> Result<String, Error> {
                 let mut line = String::new();
                 let read = std::io::stdin().read_line(&mut line);
@@ -196,7 +200,10 @@ fn several(names: &[&str], bytes: Vec<u8>) -> Result<BTreeMap<String, Secret>, E
     let refuse = || {
         let example: Vec<_> = names.iter().map(|name| format!("\"{name}\":\"…\"")).collect();
         Error::new("key_invalid", format!("this method takes {} secrets: {}", names.len(), names.join(", "))).with_fix(
-            format!("give a JSON object on standard input, {{{}}}, or --token-file NAME=FILE for each", example.join(",")),
+            format!(
+                "give a JSON object on standard input, {{{}}}, or --token-file NAME=FILE for each",
+                example.join(",")
+            ),
         )
     };
     let given: BTreeMap<String, String> = serde_json::from_slice(&bytes).map_err(|_| refuse())?;

@@ -61,8 +61,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
 
     let (client_id, client_secret) = provider.client();
     let secret = Secret::new(client_secret.into_bytes());
-    let set =
-        ClientSet { app: app.clone(), method: None, client_id, secret: Some(secret), inputs: BTreeMap::new() };
+    let set = ClientSet { app: app.clone(), method: None, client_id, secret: Some(secret), inputs: BTreeMap::new() };
     let client = deputy.client_set(&caller, set).await?;
     say(&format!("{BOLD}3.{BOLD:#} An OAuth client is registered. Redirect URI: {}", client.redirect.redirect_uri));
 
@@ -81,7 +80,10 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     let url = begun.authorize_url.clone();
     let visit = tokio::spawn(async move { browser.browse(&url).await });
     let connected = deputy.connect_wait(&caller, listener, &begun.flow).await?;
-    visit.await.map_err(|error| failed("play the browser", error))?.map_err(|error| failed("play the browser", error))?;
+    visit
+        .await
+        .map_err(|error| failed("play the browser", error))?
+        .map_err(|error| failed("play the browser", error))?;
     let account = connected.account.name;
     let identity = connected.account.identity.unwrap_or_default();
     say(&format!("{BOLD}4.{BOLD:#} {identity} allowed access in the browser: the account is {BOLD}{account}{BOLD:#}."));
@@ -160,8 +162,7 @@ fn needles(secrets: &[String]) -> AhoCorasick {
     const END: usize = 12;
     let encoded = secrets.iter().map(|secret| base64::engine::general_purpose::STANDARD_NO_PAD.encode(secret));
     let forms = secrets.iter().cloned().chain(encoded).filter(|form| !form.is_empty());
-    let patterns: Vec<Vec<u8>> =
-        forms.map(|form| form.as_bytes()[form.len().saturating_sub(END)..].to_vec()).collect();
+    let patterns: Vec<Vec<u8>> = forms.map(|form| form.as_bytes()[form.len().saturating_sub(END)..].to_vec()).collect();
     AhoCorasick::new(patterns).unwrap_or_else(|error| unreachable!("literal patterns always compile: {error}"))
 }
 

@@ -80,12 +80,13 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
             output.line(&head)?;
         }
         let mut body = answer.body;
-        let mut sink: Box<dyn tokio::io::AsyncWrite + Unpin + Send> = match &args.output {
-            Some(path) => Box::new(tokio::fs::File::create(path).await.map_err(|error| {
-                Error::new("output_failed", format!("cannot write {}: {error}", path.display()))
-            })?),
-            None => Box::new(tokio::io::stdout()),
-        };
+        let mut sink: Box<dyn tokio::io::AsyncWrite + Unpin + Send> =
+            match &args.output {
+                Some(path) => Box::new(tokio::fs::File::create(path).await.map_err(|error| {
+                    Error::new("output_failed", format!("cannot write {}: {error}", path.display()))
+                })?),
+                None => Box::new(tokio::io::stdout()),
+            };
         while let Some(chunk) = body.next().await {
             sink.write_all(&chunk?).await.map_err(|error| stdout_failed(&error))?;
         }
@@ -102,10 +103,15 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
 /// Status, headers, and the body as JSON, text or base64, whichever it is.
 async fn json_answer(answer: crate::deputy::Answer, output: &Output) -> Result<(), Error> {
     use base64::Engine;
-    let headers: serde_json::Map<_, _> = answer.headers.keys().map(|name| {
-        let values: Vec<_> = answer.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        (name.to_string(), values.join(", ").into())
-    }).collect();
+    let headers: serde_json::Map<_, _> = answer
+        .headers
+        .keys()
+        .map(|name| {
+            let values: Vec<_> =
+                answer.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            (name.to_string(), values.join(", ").into())
+        })
+        .collect();
     let (status, failed, renewed) = (answer.status.as_u16(), answer.failed, answer.renewed);
     let bytes = answer.body.collect(usize::MAX).await?;
     let mut value = serde_json::json!({ "status": status, "failed": failed, "renewed": renewed, "headers": headers });

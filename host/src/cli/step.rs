@@ -65,11 +65,15 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             output.emit(&checked, || match checked.props.is_empty() {
                 true => format!("{GOOD}ok{GOOD:#}: needs nothing"),
                 false => {
-                    let rows: Vec<_> = checked.props.iter().map(|prop| {
-                        let need = if prop.optional { "optional" } else { "required" };
-                        let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
-                        [prop.name.clone(), kind(&prop.kind), need.to_owned(), help]
-                    }).collect();
+                    let rows: Vec<_> = checked
+                        .props
+                        .iter()
+                        .map(|prop| {
+                            let need = if prop.optional { "optional" } else { "required" };
+                            let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
+                            [prop.name.clone(), kind(&prop.kind), need.to_owned(), help]
+                        })
+                        .collect();
                     format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
                 }
             })?;

@@ -154,7 +154,12 @@ impl Deputy {
     }
 
     /// The redirect URI of an app's client, before there is a client.
-    pub async fn client_redirect(&self, caller: &Caller, app: &str, method: Option<&str>) -> Result<ClientRedirect, Error> {
+    pub async fn client_redirect(
+        &self,
+        caller: &Caller,
+        app: &str,
+        method: Option<&str>,
+    ) -> Result<ClientRedirect, Error> {
         // An app that does not exist is told with a guess, by the catalog.
         let slug = self.catalog.current(app)?.app.slug.clone();
         let (method, redirect) = self.opened().await?.accounts.redirect(&caller.owner, &slug, method)?;

@@ -144,13 +144,17 @@ fn component(source: AppSource) -> Result<Vec<u8>, Error> {
         AppSource::Toml { file, text } => (file, text),
     };
     let app = deputy_declaration::source::parse(&file, &text).map_err(|problems| {
-        let problems: Vec<_> = problems.0.into_iter().map(|problem| Problem {
-            file: problem.file,
-            line: problem.line,
-            column: problem.column,
-            message: problem.message,
-            help: problem.help,
-        }).collect();
+        let problems: Vec<_> = problems
+            .0
+            .into_iter()
+            .map(|problem| Problem {
+                file: problem.file,
+                line: problem.line,
+                column: problem.column,
+                message: problem.message,
+                help: problem.help,
+            })
+            .collect();
         let count = problems.len();
         let message = format!("{file} has {count} problem{}", if count == 1 { "" } else { "s" });
         Error { problems, ..Error::new("app_invalid", message) }

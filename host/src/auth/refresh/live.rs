@@ -19,7 +19,11 @@ impl Core {
 }
 
 /// The declaration an account was made with, and its method.
-pub fn pinned<'a>(apps: &dyn Apps, record: &Record, found: &'a mut Option<PinnedApp>) -> Result<(&'a PinnedApp, usize, &'a AuthMethod), AuthError> {
+pub fn pinned<'a>(
+    apps: &dyn Apps,
+    record: &Record,
+    found: &'a mut Option<PinnedApp>,
+) -> Result<(&'a PinnedApp, usize, &'a AuthMethod), AuthError> {
     let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
     let pinned = found.insert(apps.pinned(&record.declaration).ok_or_else(missing)?);
     let refused = |reason| AuthError::Refused { id: record.id.to_string(), reason };

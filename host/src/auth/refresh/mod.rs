@@ -52,7 +52,9 @@ impl Failure {
         let name = record.name();
         match self {
             Self::NotFound => TokensError::NotFound,
-            Self::NeedsReconnect { reason } => TokensError::NeedsReconnect { name, reason: explain(&reason).to_owned() },
+            Self::NeedsReconnect { reason } => {
+                TokensError::NeedsReconnect { name, reason: explain(&reason).to_owned() }
+            }
             Self::Client { reason } => TokensError::Client { app: record.app.clone(), reason },
             Self::NotRenewable => TokensError::NotRenewable { name },
             Self::Transient { reason } => TokensError::Transient { name, reason },

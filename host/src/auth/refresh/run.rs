@@ -182,7 +182,11 @@ impl Core {
                 Ok(answer) => {
                     let refresh = record.tokens[&group[0]].refresh.as_ref();
                     match understand(&method, &oauth2, &group, &answer) {
-                        Ok(reply) => return self.store_answer(caller, id, &lease, target, &method, &reply, &answer, received).await,
+                        Ok(reply) => {
+                            return self
+                                .store_answer(caller, id, &lease, target, &method, &reply, &answer, received)
+                                .await;
+                        }
                         Err(seen) => {
                             let raced = match self.rows.account(owner, id).await? {
                                 Some(at) => self.group(&at.value, target).is_empty(),
@@ -430,14 +434,7 @@ fn forgives(rotation: Rotation) -> bool {
 }
 
 /// Whether a token whose first answer was lost may go out again.
-fn may_send_again(
-    rotation: Rotation,
-    intent: &Intent,
-    record: &Record,
-    group: &[String],
-    why: Why,
-    now: Time,
-) -> bool {
+fn may_send_again(rotation: Rotation, intent: &Intent, record: &Record, group: &[String], why: Why, now: Time) -> bool {
     let in_grace = match rotation {
         Rotation::None | Rotation::Rotating => true,
         Rotation::Grace(seconds) => now < intent.sent_at.plus(Duration::from_secs(u64::from(seconds))),
@@ -509,8 +506,7 @@ pub fn read_refusal(
     errors: &[ErrorMeaning],
     secrets: &[&[u8]],
 ) -> (Class, String) {
-    let mut seen =
-        NoTokens { status: answer.status, retry_after: answer.retry_after, code: None, unreadable: None };
+    let mut seen = NoTokens { status: answer.status, retry_after: answer.retry_after, code: None, unreadable: None };
     match Reply::parse(&answer.body) {
         Ok(reply) => seen.code = reply.error(&oauth2.error),
         Err(error) => seen.unreadable = Some(error.to_string()),

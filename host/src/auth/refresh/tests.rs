@@ -37,8 +37,7 @@ impl Setup {
         let app = testing::app_with("https://as.example", rotation, oauth);
         let server = StrictServer::new("rt-0");
         let new = NewClient { client_id: "id".into(), secret: Some(Secret::new(b"s3cret".to_vec())) };
-        let client =
-            rows.set_client(&Owner::local(), &app, &app.methods[0], new, testing::NO_INPUTS).await.unwrap().id;
+        let client = rows.set_client(&Owner::local(), &app, &app.methods[0], new, testing::NO_INPUTS).await.unwrap().id;
         let apps = TestApps::of(std::slice::from_ref(&app));
         let now = rows.now();
         let held = Held {

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn waits_grow_and_stay_bounded() {
-        for (fails, least_ms, most_ms) in [(0, 500, 1000), (1, 1000, 2000), (9, 150_000, 300_000), (99, 150_000, 300_000)]
+        for (fails, least_ms, most_ms) in
+            [(0, 500, 1000), (1, 1000, 2000), (9, 150_000, 300_000), (99, 150_000, 300_000)]
         {
             assert_eq!(backoff(fails, 0), Duration::from_millis(least_ms), "{fails}");
             assert_eq!(backoff(fails, u16::MAX), Duration::from_millis(most_ms), "{fails}");
