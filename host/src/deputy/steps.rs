@@ -59,7 +59,7 @@ impl Deputy {
         let next = vec![
             format!("cd {}", path.display()),
             "cargo build --release --target wasm32-unknown-unknown".to_owned(),
-            format!("deputy step run {wasm}"),
+            format!("deputy step run {wasm} --bind github=github --input '{{\"path\":\"/user\"}}'"),
         ];
         Ok(StepNew { files, next })
     }
@@ -112,10 +112,8 @@ impl Deputy {
         } else {
             Arc::new(NoAccounts)
         };
-        let mut limits = RunLimits::default();
-        if let Some(timeout) = run.timeout {
-            limits.deadline = timeout;
-        }
+        let default = Duration::from_millis(self.config.step.timeout_ms);
+        let limits = RunLimits { deadline: run.timeout.unwrap_or(default), ..RunLimits::default() };
         let caller = Caller { owner: caller.owner.clone(), via: Via::Run(id.clone()) };
         let prepared = Run { id, caller, input: run.input, bindings, road, limits, log: run.log };
         Ok((run.component, prepared))
