@@ -66,7 +66,7 @@ expired = [{{ status = 401 }}]
 revoked = [{{ status = 403, body = {{ "/error" = "account_revoked" }} }}]
 "#,
         rotation = match rotation {
-            "grace" => "rotation = { grace = 60 }".to_owned(),
+            "grace" => "rotation = { grace-s = 60 }".to_owned(),
             other => format!("rotation = \"{other}\""),
         },
     );
