@@ -25,7 +25,7 @@ use crate::account::Accounts;
 use crate::app::Catalog;
 use crate::egress::{Egress, FileAudit};
 use crate::step::{Steps, StepsConfig};
-use crate::store::sled::SledStore;
+use crate::store::SledStore;
 use crate::vault::{KeySource, Vault};
 use crate::wasm::Apps as AppsEngine;
 
@@ -51,7 +51,10 @@ impl Deputy {
     }
 
     pub fn with_config(config: Config) -> Result<Self, Error> {
-        crate::vault::harden();
+        // Less protection is no reason to refuse work, but it is said.
+        if let Err(error) = crate::vault::harden() {
+            tracing::warn!("core dumps of this process cannot be switched off: {error}");
+        }
         let catalog = Arc::new(Catalog::open(&config.data.join("apps"))?);
         Ok(Self {
             config,
@@ -74,11 +77,21 @@ impl Deputy {
         let store = Arc::new(SledStore::open(&self.config.data)?);
         let source = KeySource::from_config(&self.config);
         let vault = Arc::new(Vault::open(&*store, &source).await?);
-        let audit = Arc::new(FileAudit::open(&self.config.data.join("audit"))?);
-        let egress = Arc::new(Egress::new(self.config.egress.clone(), audit)?);
-        let callback = self.config.callback.clone();
-        let accounts = Accounts::new(store, vault, self.catalog.clone(), egress.clone(), callback);
+        let folder = self.config.data.join("audit");
+        let audit = FileAudit::open(&folder).map_err(|error| {
+            Error::new("audit_failed", format!("cannot open the audit in {}: {error}", folder.display()))
+        })?;
+        let egress = Arc::new(Egress::new(self.config.egress.clone(), Arc::new(audit))?);
+        let apps = Arc::new(accounts::Declared(self.catalog.clone()));
+        let accounts = Accounts::new(store, vault, apps, egress.clone(), self.config.callback.clone());
         Ok(Opened { egress, accounts })
+    }
+
+    /// Waits for what must not be cut off. Call it before the process ends.
+    pub async fn close(&self) {
+        if let Some(opened) = self.opened.get() {
+            opened.accounts.drain().await;
+        }
     }
 
     fn apps_engine(&self) -> Result<&AppsEngine, Error> {

@@ -2,6 +2,11 @@
 //!
 //! Rooms, from the doors down; each imports only what stands below it. See `docs/architecture.md`.
 
+pub mod cli;
+pub mod deputy;
+
+pub mod account;
+pub mod app;
 pub mod auth;
 pub mod egress;
 pub mod step;
@@ -10,7 +15,7 @@ pub mod vault;
 pub mod wasm;
 
 pub mod caller;
-
+pub mod config;
 pub mod ids;
 pub mod killpoint;
 pub mod time;

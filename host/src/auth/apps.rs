@@ -32,4 +32,7 @@ pub trait Apps: Send + Sync + 'static {
 
     /// What an account was made with. Immutable.
     fn pinned(&self, hash: &str) -> Option<PinnedApp>;
+
+    /// Makes sure that `pinned` finds this version for as long as the store lives.
+    fn keep(&self, hash: &str) -> Result<(), String>;
 }

@@ -72,6 +72,11 @@ pub fn new_state(id: &FlowId) -> Result<Secret, AuthError> {
     Ok(Secret::new(format!("{id}.{}", BASE64URL_NOPAD.encode(&random)).into_bytes()))
 }
 
+/// The hash under which a new state is kept.
+pub fn hash_of(state: &Secret) -> String {
+    hash_state(state.expose())
+}
+
 pub fn hash_state(state: &[u8]) -> String {
     BASE64URL_NOPAD.encode(digest(&SHA256, state).as_ref())
 }

@@ -14,6 +14,7 @@ pub mod expiry;
 pub mod flow;
 pub mod keys;
 pub mod oauth2;
+pub mod obtain;
 pub mod record;
 pub mod refresh;
 pub mod reply;

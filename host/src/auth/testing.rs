@@ -109,6 +109,10 @@ impl Apps for TestApps {
     fn pinned(&self, hash: &str) -> Option<PinnedApp> {
         self.0.iter().find(|pinned| pinned.hash == hash).cloned()
     }
+
+    fn keep(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A store in memory whose clock stands still until it is moved, and whose writes can be made to fail.

@@ -44,9 +44,9 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         Command::List => {
             let list = deputy.app_list(caller).await?;
             output.emit(&list, || {
-                let rows: Vec<_> = list.apps.iter().map(|app| {
+                let rows = list.apps.iter().map(|app| {
                     let methods = app.methods.join(", ");
-                    [app.slug.clone(), app.name.clone(), methods, app.evidence.clone(), app.summary.clone()]
+                    [app.slug.clone(), app.name.clone(), methods, format!("{:?}", app.evidence).to_lowercase(), app.summary.clone()]
                 });
                 let rows: Vec<_> = rows.collect();
                 table(["APP", "NAME", "METHODS", "EVIDENCE", "SUMMARY"], &rows)
@@ -78,7 +78,13 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             output.emit(&installed, || {
                 let mut text = format!("{GOOD}installed{GOOD:#} {} (sha256 {})\n", installed.slug, installed.hash);
                 for change in &installed.changes {
-                    text.push_str(&format!("  changed: {change}\n"));
+                    let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
+                    let wider = if change.widens { " (asks for more)" } else { "" };
+                    let (before, after) = (side(&change.before), side(&change.after));
+                    text.push_str(&format!("  {}: {before} → {after}{wider}\n", change.part));
+                }
+                if !installed.changes.is_empty() {
+                    text.push_str("  accounts connected before keep to the version they were connected with\n");
                 }
                 text.push_str(&format!("next: deputy connect {}\n", installed.slug));
                 text
@@ -109,7 +115,9 @@ fn describe(detail: &AppDetail) -> String {
         if let Some(help) = &method.help {
             fact("", format!("  {help}"));
         }
-        fact("", method.rule_sets.iter().map(|set| format!("  as {set}\n")).collect::<String>().trim_end().to_owned());
+        if method.rule_sets.len() > 1 {
+            fact("", format!("  --as {}", method.rule_sets.join(" | ")));
+        }
         for scope in &method.scopes {
             let mark = if scope.default { "*" } else { " " };
             fact("", format!("  {mark} {:<24} {}", scope.name, scope.text));

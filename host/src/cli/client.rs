@@ -25,6 +25,9 @@ pub enum Command {
         /// The client secret from a file
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
+        /// A value the app asks for, where it decides the token endpoint; may be given again
+        #[arg(long = "input", value_name = "NAME=VALUE", value_parser = super::connect::pair)]
+        inputs: Vec<(String, String)>,
         /// A public client: it has no secret
         #[arg(long, conflicts_with = "secret_file")]
         no_secret: bool,
@@ -37,7 +40,8 @@ pub enum Command {
 
 pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
     match command {
-        Command::Set { app, method, id, secret_file, no_secret } => {
+        Command::Set { app, method, id, secret_file, inputs, no_secret } => {
+            let inputs = inputs.into_iter().collect();
             let redirect = deputy.client_redirect(caller, &app, method.as_deref()).await?;
             let id = match id {
                 Some(id) => id,
@@ -64,14 +68,14 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 (false, None) if prompt::interactive() => Some(prompt::secret("Client secret")?),
                 (false, None) => Some(prompt::entered("client secret", prompt::stdin_bytes(64 << 10)?)?),
             };
-            let client = deputy.client_set(caller, ClientSet { app, method, client_id: id, secret }).await?;
+            let client = deputy.client_set(caller, ClientSet { app, method, client_id: id, secret, inputs }).await?;
             output.emit(&client, || {
-                let mut text = format!("{GOOD}set{GOOD:#} the client of {}\n", client.app);
-                text.push_str(&format!("redirect URI to register: {BOLD}{}{BOLD:#}\n", client.redirect_uri));
-                if let Some(warning) = &client.warning {
+                let mut text = format!("{GOOD}set{GOOD:#} the client of {}\n", client.redirect.app);
+                text.push_str(&format!("redirect URI to register: {BOLD}{}{BOLD:#}\n", client.redirect.redirect_uri));
+                if let Some(warning) = &client.redirect.warning {
                     text.push_str(&format!("{BOLD}note{BOLD:#}: {warning}\n"));
                 }
-                text.push_str(&format!("next: deputy connect {}\n", client.app));
+                text.push_str(&format!("next: deputy connect {}\n", client.redirect.app));
                 text
             })?;
         }
@@ -81,7 +85,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 true => format!("{DIM}no clients yet; OAuth apps need one:{DIM:#} deputy client set github"),
                 false => {
                     let rows: Vec<_> = list.clients.iter().map(|client| {
-                        [client.app.clone(), client.client_id.clone(), client.redirect_uri.clone()]
+                        [client.redirect.app.clone(), client.client_id.clone(), client.redirect.redirect_uri.clone()]
                     }).collect();
                     table(["APP", "CLIENT ID", "REDIRECT URI"], &rows)
                 }

@@ -68,7 +68,7 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
         output.note(&format!("{DIM}checking with {} …{DIM:#}", plan.name));
         let keys = ConnectKeys {
             app: args.app,
-            method: plan.method,
+            method: Some(plan.method),
             nickname: args.name,
             inputs,
             tokens,
@@ -94,7 +94,7 @@ async fn oauth(
 ) -> Result<Connected, Error> {
     let begin = ConnectOAuth {
         app: args.app,
-        method: plan.method,
+        method: Some(plan.method),
         nickname: args.name,
         inputs,
         scopes: if args.scopes.is_empty() { None } else { Some(args.scopes) },
@@ -233,7 +233,7 @@ fn open_browser(url: &str) -> bool {
     spawned.is_ok()
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("the form is name=value".to_owned()),

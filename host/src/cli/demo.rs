@@ -61,9 +61,10 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
 
     let (client_id, client_secret) = provider.client();
     let secret = Secret::new(client_secret.into_bytes());
-    let set = ClientSet { app: app.clone(), method: None, client_id, secret: Some(secret) };
+    let set =
+        ClientSet { app: app.clone(), method: None, client_id, secret: Some(secret), inputs: BTreeMap::new() };
     let client = deputy.client_set(&caller, set).await?;
-    say(&format!("{BOLD}3.{BOLD:#} An OAuth client is registered. Redirect URI: {}", client.redirect_uri));
+    say(&format!("{BOLD}3.{BOLD:#} An OAuth client is registered. Redirect URI: {}", client.redirect.redirect_uri));
 
     let listener = deputy.connect_listen(&caller).await?;
     let begin = ConnectOAuth {
@@ -153,10 +154,14 @@ async fn step(
     deputy.step_run_inspected(caller, run, &found).await
 }
 
-/// Every secret as it is, and as base64 would show it.
+/// The ends of every secret, as it is and as base64 shows it: memory that was freed has lost its first bytes to the
+/// allocator, and a half is as bad as a whole.
 fn needles(secrets: &[String]) -> AhoCorasick {
+    const END: usize = 12;
     let encoded = secrets.iter().map(|secret| base64::engine::general_purpose::STANDARD_NO_PAD.encode(secret));
-    let patterns: Vec<String> = secrets.iter().cloned().chain(encoded).filter(|needle| !needle.is_empty()).collect();
+    let forms = secrets.iter().cloned().chain(encoded).filter(|form| !form.is_empty());
+    let patterns: Vec<Vec<u8>> =
+        forms.map(|form| form.as_bytes()[form.len().saturating_sub(END)..].to_vec()).collect();
     AhoCorasick::new(patterns).unwrap_or_else(|error| unreachable!("literal patterns always compile: {error}"))
 }
 

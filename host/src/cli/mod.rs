@@ -163,3 +163,26 @@ fn trace() {
     let filter = EnvFilter::new(format!("warn,deputy={filter}"));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// Names of flags are unique, also against the global ones, and every help text can be rendered.
+    #[test]
+    fn the_command_line_is_sound() {
+        let mut command = super::Args::command();
+        command.build();
+        command.clone().debug_assert();
+        let mut waiting = vec![command];
+        while let Some(mut command) = waiting.pop() {
+            let mut names: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "`{}` has a flag twice: {names:?}", command.get_name());
+            assert!(command.render_long_help().to_string().contains("Usage"));
+            waiting.extend(command.get_subcommands().cloned());
+        }
+    }
+}

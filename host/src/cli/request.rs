@@ -33,8 +33,8 @@ pub struct Args {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// The body: text, @FILE, or @- for standard input
-    #[arg(short, long, value_name = "TEXT|@FILE|@-", conflicts_with = "json_body")]
-    data: Option<String>,
+    #[arg(short = 'd', long, value_name = "TEXT|@FILE|@-", conflicts_with = "json_body")]
+    body: Option<String>,
     /// A JSON body; sets the content type
     #[arg(long, value_name = "JSON", value_parser = json)]
     json_body: Option<serde_json::Value>,
@@ -44,7 +44,7 @@ pub struct Args {
     /// Which of the app's identities to use, such as `user` for Slack's user token
     #[arg(long = "as", value_name = "RULE-SET")]
     rule_set: Option<String>,
-    /// Write the body to a file
+    /// Write the answer's body to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How long to wait for the answer's headers
@@ -57,7 +57,7 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
     request.headers.extend(args.headers);
     request.rule_set = args.rule_set;
     request.timeout = args.timeout.map(Duration::from_secs);
-    request.body = match (args.data, args.json_body) {
+    request.body = match (args.body, args.json_body) {
         (Some(data), _) => body(data).await?,
         (None, Some(json)) => {
             request.headers.entry("content-type").or_insert(http::HeaderValue::from_static("application/json"));

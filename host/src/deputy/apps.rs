@@ -6,7 +6,7 @@ use deputy_declaration::types::{App, AuthKind, Origin, Scope};
 use serde::Serialize;
 
 use super::{Caller, Deputy, Error, Problem};
-use crate::app::AppSummary;
+use crate::app::{self, AppSummary, Difference};
 
 #[derive(Debug, Serialize)]
 pub struct AppList {
@@ -84,8 +84,10 @@ pub struct AppBuilt {
 pub struct AppInstalled {
     pub slug: String,
     pub hash: String,
-    /// What differs from the version installed before.
-    pub changes: Vec<String>,
+    /// The version that had the name before. Accounts made with it keep to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    pub changes: Vec<Difference>,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,21 +107,24 @@ impl Deputy {
 
     pub async fn app_build(&self, _caller: &Caller, source: AppSource) -> Result<AppBuilt, Error> {
         let component = component(source)?;
-        let app = self.declared(&component)?;
-        Ok(AppBuilt { slug: app.slug, hash: crate::app::hash(&component), component })
+        let app = app::declared(&component, self.apps_engine()?)?;
+        let hash = app::hash(&component, &app)?;
+        Ok(AppBuilt { slug: app.slug, hash, component })
     }
 
     /// Everything that `app_install` checks, without installing.
     pub async fn app_check(&self, _caller: &Caller, source: AppSource) -> Result<AppDetail, Error> {
         let component = component(source)?;
-        let app = self.declared(&component)?;
-        Ok(detail(app, crate::app::hash(&component), false))
+        let app = app::declared(&component, self.apps_engine()?)?;
+        let hash = app::hash(&component, &app)?;
+        Ok(detail(app, hash, false))
     }
 
     pub async fn app_install(&self, _caller: &Caller, source: AppSource) -> Result<AppInstalled, Error> {
         let component = component(source)?;
         let installed = self.catalog.install(&component, self.apps_engine()?)?;
-        Ok(AppInstalled { slug: installed.slug, hash: installed.hash, changes: installed.changes })
+        let app::Installed { slug, hash, previous, changes, .. } = installed;
+        Ok(AppInstalled { slug, hash, previous, changes })
     }
 
     /// Refused while accounts of the app exist: they would lose their way out.
@@ -130,11 +135,6 @@ impl Deputy {
         self.catalog.remove(slug)?;
         Ok(AppRemoved { removed: slug.to_owned() })
     }
-
-    /// What a component declares, checked as at install.
-    fn declared(&self, component: &[u8]) -> Result<App, Error> {
-        Ok(crate::app::declared(component, self.apps_engine()?)?)
-    }
 }
 
 /// The component of a source. Each fault of an `app.toml` comes with its place.
@@ -144,7 +144,7 @@ fn component(source: AppSource) -> Result<Vec<u8>, Error> {
         AppSource::Toml { file, text } => (file, text),
     };
     let app = deputy_declaration::source::parse(&file, &text).map_err(|problems| {
-        let problems: Vec<_> = problems.into_iter().map(|problem| Problem {
+        let problems: Vec<_> = problems.0.into_iter().map(|problem| Problem {
             file: problem.file,
             line: problem.line,
             column: problem.column,

@@ -59,4 +59,14 @@ macro_rules! from_room {
         }
     )*};
 }
-pub(crate) use from_room;
+
+from_room!(
+    crate::app::AppError,
+    crate::auth::AuthError,
+    crate::config::ConfigError,
+    crate::egress::EgressError,
+    crate::step::StepError,
+    crate::store::StoreError,
+    crate::vault::VaultError,
+    crate::wasm::WasmError,
+);

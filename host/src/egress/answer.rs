@@ -24,7 +24,7 @@ pub(super) struct Received {
     pub status: StatusCode,
     /// As they came.
     pub headers: HeaderMap,
-    pub pipe: Pipe,
+    pub pipe: Box<Pipe>,
 }
 
 /// The rest of an answer.
@@ -83,7 +83,7 @@ impl Received {
                 return Err(EgressError::TooLarge { what: "answer", limit: limits.response_bytes });
             }
         }
-        let pipe = Pipe {
+        let pipe = Box::new(Pipe {
             response,
             host: host.to_owned(),
             limits: limits.clone(),
@@ -96,7 +96,7 @@ impl Received {
             scrub: None,
             ended: false,
             entry: None,
-        };
+        });
         Ok(Self { status, headers, pipe })
     }
 
@@ -109,6 +109,7 @@ impl Received {
         }
         entry.status(self.status, self.pipe.decoded);
         self.pipe.entry = Some(entry);
+        // Boxed: a pipe is moved in and out of every step.
         let body = futures_util::stream::unfold(self.pipe, |mut pipe| async move {
             let item = pipe.next().await?;
             Some((item, pipe))

@@ -20,6 +20,7 @@ use tower::{BoxError, Layer, Service};
 use url::{Host, Url};
 
 use super::guard::{self, Refused};
+use super::scrub::Keeper;
 use super::{EgressError, Policy};
 
 /// Turns a name into addresses; tests put a hostile one in.
@@ -88,7 +89,7 @@ impl Dialler {
         }
         let client =
             builder.build().map_err(|_| EgressError::Internal("the HTTP client cannot be built".to_owned()))?;
-        Ok(Line { client, redirected_port: redirected })
+        Ok(Line { client, redirected_port: redirected, keeper: Arc::default() })
     }
 
     fn route(&self, url: &Url) -> Result<Route, EgressError> {
@@ -125,13 +126,14 @@ impl Dialler {
     }
 }
 
-/// A client and how a URL must be changed to travel on it.
+/// A client, how a URL must be changed to travel on it, and what cleans the answers.
 #[derive(Clone)]
 pub(super) struct Line {
     pub client: reqwest::Client,
     /// An operator's override of a port that stands in the URL: the client dials the port of the URL it is given, so
     /// that URL gets this port, and `Host` keeps the true one.
     pub redirected_port: Option<u16>,
+    pub keeper: Arc<Keeper>,
 }
 
 /// Where one client may go.

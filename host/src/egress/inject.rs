@@ -5,8 +5,9 @@
 //! `Debug` and HTTP/2 header tables leave them out.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use deputy_declaration::types::{AuthMethod, Encoding, Part, Placeholder, Rule, RuleSet, Template};
+use base64::engine::general_purpose::STANDARD;
+use deputy_declaration::template::{self, Name};
+use deputy_declaration::types::{AuthMethod, Part, Rule, RuleSet, Template};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::caller_headers::{check_credential_slots, check_host_headers, folded};
 use super::{EgressError, Live};
+use crate::vault::Secret;
 
 /// RFC 3986 section 2.3: all but the unreserved characters.
 pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -189,63 +191,36 @@ fn render(
     template: &Template,
     forms: &mut Vec<Zeroizing<Vec<u8>>>,
 ) -> Result<Zeroizing<Vec<u8>>, EgressError> {
-    // One buffer of the final size: a growing one would leave copies of the secret behind.
-    let mut parts: Vec<Zeroizing<Vec<u8>>> = Vec::with_capacity(template.len());
+    let lookup = |name: Name<'_>| match name {
+        Name::Input(name) => live.inputs.get(name).map(String::as_bytes),
+        Name::Token(name) => live.tokens.get(name).map(Secret::expose),
+    };
+    let write = |parts: &[Part]| {
+        let mut out = Zeroizing::new(Vec::new());
+        template::render(parts, &mut out, lookup).map(|()| out).map_err(|error| {
+            EgressError::denied(
+                "credential",
+                format!("the credential of {} cannot be made: {error}", live.name),
+                format!("run `deputy account reconnect {}`", live.name),
+            )
+        })
+    };
     for part in template {
-        parts.push(match part {
-            Part::Text(text) => Zeroizing::new(text.as_bytes().to_vec()),
-            Part::Input(input) => encode(input, input_value(live, &input.name)?.as_bytes()),
-            Part::Token(token) => {
-                let secret = live
-                    .tokens
-                    .get(&token.name)
-                    .ok_or_else(|| EgressError::Internal(format!("{} lost its token `{}`", live.name, token.name)))?;
-                let value = encode(token, secret.expose());
-                if !token.encodings.is_empty() {
-                    forms.push(value.clone());
-                }
-                value
-            }
-        });
+        if matches!(part, Part::Token(token) if !token.encodings.is_empty()) {
+            forms.push(write(std::slice::from_ref(part))?);
+        }
     }
-    let mut whole = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
-    for part in &parts {
-        whole.extend_from_slice(part);
-    }
-    Ok(whole)
-}
-
-fn input_value<'a>(live: &'a Live, name: &str) -> Result<&'a str, EgressError> {
-    live.inputs.get(name).map(String::as_str).ok_or_else(|| {
-        EgressError::denied(
-            "credential",
-            format!("{} has no value for the input `{name}`", live.name),
-            format!("run `deputy account reconnect {}` and give it one", live.name),
-        )
-    })
-}
-
-fn encode(placeholder: &Placeholder, value: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut value = Zeroizing::new(value.to_vec());
-    for encoding in &placeholder.encodings {
-        value = Zeroizing::new(match encoding {
-            Encoding::Base64 => STANDARD.encode(&*value).into_bytes(),
-            Encoding::Base64url => URL_SAFE_NO_PAD.encode(&*value).into_bytes(),
-            Encoding::Percent => percent_encode(&value, RESERVED).to_string().into_bytes(),
-        });
-    }
-    value
+    write(template)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use deputy_declaration::types::{BasicRule, DefaultHeader, NamedTemplate};
+    use deputy_declaration::types::{BasicRule, DefaultHeader, Encoding, NamedTemplate};
 
     use super::super::tests::{live, text, token};
     use super::*;
-    use crate::vault::Secret;
 
     fn with_rules(sets: Vec<(&str, Vec<Rule>)>) -> Live {
         let mut live = live("https://api.example.test");

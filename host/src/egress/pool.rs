@@ -44,10 +44,10 @@ impl Pool {
     }
 
     /// The client of `holder` for the origin of `url`, which in text is `origin`.
-    pub(super) fn line(&self, holder: Holder, origin: &str, url: &Url) -> Result<Line, EgressError> {
+    pub(super) fn line(&self, holder: &Holder, origin: &str, url: &Url) -> Result<Line, EgressError> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let key = (holder, origin.to_owned());
+        let key = (holder.clone(), origin.to_owned());
         if let Some(entry) = lines.get_mut(&key) {
             entry.used = now;
             return Ok(entry.line.clone());
@@ -79,7 +79,7 @@ mod tests {
         let mut pool = Pool::new(dialler);
         pool.most = 2;
         let url = Url::parse("https://api.example.test").unwrap();
-        let take = |name: &str| pool.line(Holder::App(name.into()), "https://api.example.test", &url).unwrap();
+        let take = |name: &str| pool.line(&Holder::App(name.into()), "https://api.example.test", &url).unwrap();
         for name in ["a", "b", "a", "c"] {
             take(name);
         }

@@ -74,15 +74,18 @@ impl AnswerBody {
     /// All of it, up to `limit` bytes.
     pub async fn collect(mut self, limit: usize) -> Result<Vec<u8>, super::EgressError> {
         use futures_util::StreamExt;
-        let mut all = Vec::new();
+        // Put together once at the end: a growing buffer would copy a large answer again and again.
+        let mut chunks: Vec<Bytes> = Vec::new();
+        let mut size = 0;
         while let Some(chunk) = self.0.next().await {
             let chunk = chunk?;
-            if all.len() + chunk.len() > limit {
+            size += chunk.len();
+            if size > limit {
                 return Err(super::EgressError::TooLarge { what: "answer", limit: limit as u64 });
             }
-            all.extend_from_slice(&chunk);
+            chunks.push(chunk);
         }
-        Ok(all)
+        Ok(chunks.concat())
     }
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
 use super::answer::Received;
-use super::dial::{Dialler, Lookup, SystemLookup};
+use super::dial::{Dialler, Line, Lookup, SystemLookup};
 use super::entry::Entry;
 use super::pool::{Holder, Pool};
 use super::scrub::Scrubber;
@@ -173,7 +173,8 @@ impl Egress {
             body,
             timeout: parts.timeout,
         };
-        let mut received = self.exchange(entry, outbound).await?;
+        let line = self.pool.line(&outbound.holder, &outbound.origin, &outbound.url)?;
+        let mut received = self.exchange(entry, &line, outbound).await?;
         let signals = &live.declaration.signals;
         let body = if signals::wants_body(signals, received.status, &received.headers) {
             received.pipe.peek_json().await?
@@ -181,7 +182,8 @@ impl Egress {
             None
         };
         let meaning = signals::read(signals, received.status, &received.headers, body.as_ref());
-        Ok(Understood { received, meaning, scrubber: Scrubber::new(live.tokens.values(), &injected.forms) })
+        let scrubber = line.keeper.scrubber(live.tokens.values(), &injected.forms);
+        Ok(Understood { received, meaning, scrubber })
     }
 
     async fn token_call(&self, call: &TokenCall, request: Request) -> Result<Answer, EgressError> {
@@ -227,14 +229,14 @@ impl Egress {
             body: request.body,
             timeout: request.timeout,
         };
-        self.exchange(entry, outbound).await
+        let line = self.pool.line(&outbound.holder, &outbound.origin, &outbound.url)?;
+        self.exchange(entry, &line, outbound).await
     }
 
     /// Dials and waits for the head of the answer.
-    async fn exchange(&self, entry: &mut Entry, outbound: Outbound<'_>) -> Result<Received, EgressError> {
-        let Outbound { holder, method, mut url, origin, mut headers, body, timeout } = outbound;
+    async fn exchange(&self, entry: &mut Entry, line: &Line, outbound: Outbound<'_>) -> Result<Received, EgressError> {
+        let Outbound { method, mut url, mut headers, body, timeout, .. } = outbound;
         let limits = &self.policy.limits;
-        let line = self.pool.line(holder, &origin, &url)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         if let Some(port) = line.redirected_port {
             let authority = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The log of a run: bounded in lines and in the length of each.
+//! The log of a run: bounded in lines, in the length of each, and in all.
 
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
@@ -26,29 +26,45 @@ pub struct LogLine {
 #[derive(Debug)]
 pub struct Log {
     pub lines: Vec<LogLine>,
+    bytes: usize,
+    /// The last line says that the rest is missing.
+    ended: bool,
     max_lines: usize,
     max_line_bytes: usize,
+    max_bytes: usize,
     live: Option<UnboundedSender<LogLine>>,
 }
 
 impl Log {
     pub fn new(limits: &RunLimits, live: Option<UnboundedSender<LogLine>>) -> Self {
-        Self { lines: Vec::new(), max_lines: limits.log_lines, max_line_bytes: limits.log_line_bytes, live }
+        Self {
+            lines: Vec::new(),
+            bytes: 0,
+            ended: false,
+            max_lines: limits.log_lines,
+            max_line_bytes: limits.log_line_bytes,
+            max_bytes: limits.log_bytes,
+            live,
+        }
     }
 
-    /// One line more; the one after the last says that the rest is missing.
+    /// One line more, or, once, the line that says why there are no more.
     pub fn write(&mut self, at: Time, level: LogLevel, mut message: String) {
-        if self.lines.len() > self.max_lines {
+        if self.ended {
             return;
         }
-        if self.lines.len() == self.max_lines {
-            let message = format!("the log ends here: a run may write {} lines", self.max_lines);
-            return self.push(LogLine { at, level: LogLevel::Warn, message });
-        }
         if message.len() > self.max_line_bytes {
-            let missing = message.len() - message.floor_char_boundary(self.max_line_bytes);
-            message.truncate(message.len() - missing);
+            let kept = message.floor_char_boundary(self.max_line_bytes);
+            let missing = message.len() - kept;
+            message.truncate(kept);
             message.push_str(&format!("… ({missing} more bytes)"));
+        }
+        self.bytes = self.bytes.saturating_add(message.len());
+        if self.lines.len() == self.max_lines || self.bytes > self.max_bytes {
+            self.ended = true;
+            let (lines, bytes) = (self.max_lines, self.max_bytes);
+            let message = format!("the log ends here: a run may write {lines} lines and {bytes} bytes");
+            return self.push(LogLine { at, level: LogLevel::Warn, message });
         }
         self.push(LogLine { at, level, message });
     }
@@ -77,9 +93,23 @@ mod tests {
             log.write(Time(0), LogLevel::Info, message.to_owned());
         }
         let messages: Vec<_> = log.lines.iter().map(|line| line.message.as_str()).collect();
-        assert_eq!(messages, ["ää… (2 more bytes)", "fits!", "the log ends here: a run may write 2 lines"]);
+        assert_eq!(
+            messages,
+            ["ää… (2 more bytes)", "fits!", "the log ends here: a run may write 2 lines and 4194304 bytes"]
+        );
         for line in &log.lines {
             assert_eq!(receiver.try_recv().as_ref(), Ok(line));
         }
+    }
+
+    #[test]
+    fn many_long_lines_are_too_much_together() {
+        let limits = RunLimits { log_bytes: 10, ..RunLimits::default() };
+        let mut log = Log::new(&limits, None);
+        for _ in 0..4 {
+            log.write(Time(0), LogLevel::Info, "12345".to_owned());
+        }
+        assert_eq!(log.lines.len(), 3);
+        assert!(log.lines[2].message.contains("10 bytes"), "{:?}", log.lines);
     }
 }

@@ -80,12 +80,16 @@ pub struct RunLimits {
     pub requests: usize,
     /// Requests on their way or with a body still unread: connections that the host keeps open for the guest.
     pub in_flight: usize,
+    /// Bodies of requests on their way together: the host holds them until the answer's headers are there.
+    pub body_bytes_in_flight: usize,
     /// Until an answer's headers are there; a guest may ask for less. As the egress's own limit.
     pub request_timeout: Duration,
     /// Between two pieces of a body.
     pub idle_timeout: Duration,
     pub log_lines: usize,
     pub log_line_bytes: usize,
+    /// All lines together; the host holds them until the end of the run.
+    pub log_bytes: usize,
     pub input_bytes: usize,
     pub output_bytes: usize,
 }
@@ -97,10 +101,12 @@ impl Default for RunLimits {
             cpu: Duration::from_secs(10),
             requests: 1_000,
             in_flight: 32,
+            body_bytes_in_flight: 16 << 20,
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
             log_lines: 10_000,
             log_line_bytes: 8 << 10,
+            log_bytes: 4 << 20,
             input_bytes: 8 << 20,
             output_bytes: 8 << 20,
         }

@@ -124,6 +124,8 @@ pub struct Requests {
     limits: RunLimits,
     started: usize,
     in_flight: Arc<Semaphore>,
+    /// In KiB.
+    bodies: Arc<Semaphore>,
     /// Dropped with the run: what is still on its way ends.
     tasks: JoinSet<()>,
     summaries: Arc<Mutex<Vec<RequestSummary>>>,
@@ -132,7 +134,8 @@ pub struct Requests {
 impl Requests {
     pub fn new(road: Arc<dyn Road>, caller: Caller, limits: RunLimits) -> Self {
         let in_flight = Arc::new(Semaphore::new(limits.in_flight));
-        Self { road, caller, limits, started: 0, in_flight, tasks: JoinSet::new(), summaries: Arc::default() }
+        let bodies = Arc::new(Semaphore::new(limits.body_bytes_in_flight / 1024));
+        Self { road, caller, limits, started: 0, in_flight, bodies, tasks: JoinSet::new(), summaries: Arc::default() }
     }
 
     pub fn summaries(&self) -> Vec<RequestSummary> {
@@ -155,6 +158,14 @@ impl Requests {
                 format!("{} requests are on their way or unread", self.limits.in_flight),
             )
             .fix("read or drop an answer before the next request"));
+        };
+        let body_kib = u32::try_from(ask.body.len().div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(body_permit) = self.bodies.clone().try_acquire_many_owned(body_kib) else {
+            return Err(Refusal::new(
+                RefusalCode::Limit,
+                format!("the bodies on their way have more than {} bytes together", self.limits.body_bytes_in_flight),
+            )
+            .fix("wait for an answer before the next large request"));
         };
         let timeout = match ask.timeout_ms {
             Some(ms) => Duration::from_millis(ms.into()).min(self.limits.request_timeout),
@@ -191,6 +202,7 @@ impl Requests {
                     Err(Refusal::new(RefusalCode::Timeout, format!("no answer within {} ms", timeout.as_millis())))
                 }
             };
+            drop(body_permit);
             if let Some(summary) = summaries.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
                 summary.duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
                 summary.status = result.as_ref().ok().map(|answer| answer.status.as_u16());

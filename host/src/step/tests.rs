@@ -123,7 +123,7 @@ async fn hostile(input: Value) -> Result<Outcome, StepError> {
 async fn props_are_read_from_the_component() {
     let props = steps().check(&fixtures::guest("demo_step")).await.unwrap();
     let names: Vec<_> = props.iter().map(|prop| (prop.name.as_str(), prop.kind.clone())).collect();
-    assert_eq!(names, [("demo", PropKind::App("demo".to_owned()))]);
+    assert_eq!(names, [("demo", PropKind::App("demo".to_owned())), ("note", PropKind::Text)]);
 }
 
 #[tokio::test]
@@ -217,6 +217,8 @@ async fn refusals_reach_the_step_with_code_and_fix() {
     assert!(broken["message"].as_str().unwrap().contains("cut short"), "{broken}");
     let flood = said(hostile(json!({ "do": "flood", "url": "/never", "count": 33 })).await);
     assert_eq!(flood["code"], "Limit", "{flood}");
+    let heavy = said(hostile(json!({ "do": "upload", "url": "/never", "count": 2, "bytes": 9 << 20 })).await);
+    assert_eq!(heavy["code"], "Limit", "{heavy}");
     let slow = said(hostile(json!({ "do": "get", "url": "/never", "timeout_ms": 20 })).await);
     assert_eq!(slow["code"], "Timeout", "{slow}");
 }
@@ -256,10 +258,13 @@ async fn a_body_larger_than_memory_streams_through() {
 
 #[tokio::test]
 async fn logs_are_bounded() {
-    let outcome = hostile(json!({ "do": "logs", "lines": 10_005, "bytes": 10_000 })).await.unwrap();
+    let outcome = hostile(json!({ "do": "logs", "lines": 10_005, "bytes": 100 })).await.unwrap();
     assert_eq!(outcome.logs.len(), 10_001);
-    assert!(outcome.logs[0].message.ends_with("(1808 more bytes)"), "{}", outcome.logs[0].message.len());
     assert!(outcome.logs[10_000].message.contains("the log ends here"));
+    let outcome = hostile(json!({ "do": "logs", "lines": 1_000, "bytes": 10_000 })).await.unwrap();
+    assert!(outcome.logs[0].message.ends_with("(1808 more bytes)"), "{}", outcome.logs[0].message.len());
+    let bytes: usize = outcome.logs.iter().map(|line| line.message.len()).sum();
+    assert!(bytes < 5 << 20, "{bytes}");
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@
 mod contract;
 mod keys;
 mod lock;
-mod memory;
+pub mod memory;
 mod plan;
-mod sled;
+pub mod sled;
 
 pub use self::sled::SledStore;
 pub use keys::{key, ordered, parts, starting};

@@ -10,8 +10,8 @@ use crate::store::StoreError;
 pub enum VaultError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the store {store} was made with the key file {}, which is not there", path.display())]
-    KeyMissing { store: StoreId, path: PathBuf },
+    #[error("the store {store} was made with a key from {made_with}, and the key file {} is not there", path.display())]
+    KeyMissing { store: StoreId, path: PathBuf, made_with: &'static str },
     #[error("the key file {} belongs to another store: it names {found}, and this store is {expected}", path.display())]
     KeyForeign { path: PathBuf, expected: StoreId, found: StoreId },
     /// The key is well formed and does not open the keyring.
@@ -43,6 +43,8 @@ pub enum VaultError {
     /// Opened, but not what was expected inside. Only the place is told: the text is secret.
     #[error("the {kind} {id} cannot be {what} (byte {at})")]
     Json { kind: String, id: String, what: &'static str, at: usize },
+    #[error("the system does not let this process keep its memory to itself: {0}")]
+    Harden(String),
     /// The cryptographic library failed.
     #[error("the vault cannot {0}")]
     Crypto(&'static str),
@@ -66,6 +68,7 @@ impl VaultError {
             Self::UnknownKey { .. } => "unknown_key",
             Self::Refused { .. } => "record_refused",
             Self::Json { .. } => "record_malformed",
+            Self::Harden(_) => "harden",
             Self::Crypto(_) => "crypto",
         }
     }
@@ -74,10 +77,12 @@ impl VaultError {
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.fix(),
-            Self::KeyMissing { path, .. } => Some(format!(
-                "restore {} from where you keep your keys, or set {KEY_VARIABLE}; without the key nothing in the store \
-                 can be opened, and the way on is a new data folder (--data)",
-                path.display()
+            Self::KeyMissing { path, made_with, .. } => Some(format!(
+                "{}; without its key nothing in the store can be opened, and the way on is a new data folder (--data)",
+                match *made_with {
+                    KEY_VARIABLE => format!("set {KEY_VARIABLE} as it was then"),
+                    _ => format!("restore {} from where you keep your keys", path.display()),
+                }
             )),
             Self::KeyForeign { path, expected, .. } => {
                 Some(format!("put the key file of the store {expected} at {}", path.display()))
@@ -99,7 +104,7 @@ impl VaultError {
             Self::NotSealed { .. } | Self::UnknownKey { .. } | Self::Refused { .. } | Self::Json { .. } => {
                 Some("connect it again, or restore the data folder from a backup".to_owned())
             }
-            Self::Crypto(_) => None,
+            Self::Harden(_) | Self::Crypto(_) => None,
         }
     }
 

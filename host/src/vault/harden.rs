@@ -2,15 +2,20 @@
 
 use std::io;
 
+use super::VaultError;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Forbids core dumps for good and, on Linux, makes the process non-dumpable, so that no other process of this user
 /// may attach to it or read its memory. Called once, first thing in `main`. As a side effect `/proc/self/fd` and
 /// `/dev/stdin` belong to root afterwards: files are opened by other ways.
-pub fn harden() -> io::Result<()> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+///
+/// # Errors
+/// When the system refuses either: the process should not go on to hold secrets then.
+pub fn harden() -> Result<(), VaultError> {
+    let refused = |error: rustix::io::Errno| VaultError::Harden(io::Error::from(error).to_string());
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(refused)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(refused)?;
     Ok(())
 }
 

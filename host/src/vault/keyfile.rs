@@ -49,31 +49,54 @@ pub(super) fn read(folder: &Path, store: &StoreId) -> Result<Option<Key>, VaultE
     parse(&path, &text, store).map(Some)
 }
 
-/// Makes the file with a new key; durable when it returns.
-pub(super) fn make(folder: &Path, store: &StoreId) -> Result<Key, VaultError> {
+/// The key in the file, which is made when it is missing; durable when it returns, also when a crash had cut an earlier
+/// call short.
+pub(super) fn obtain(folder: &Path, store: &StoreId) -> Result<Key, VaultError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| io_error("make", folder, &error))?;
     check_folder(folder)?;
     let path = path(folder, store);
     let unfinished = folder.join(format!("{store}.key.new"));
-    let failed = |error: io::Error| io_error("write", &unfinished, &error);
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+    // Left by a crash: half a key, or a second name of the whole one.
+    remove(&unfinished)?;
+    let key = match read(folder, store)? {
+        Some(key) => key,
+        None => make(&unfinished, &path, store)?,
+    };
+    sync(&path)?;
+    let mut folders = folder.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    for folder in folders.by_ref().take(2) {
+        sync(folder)?;
     }
+    for folder in folders {
+        // One that was made just now is ours and syncs; others may be closed to us, and need no sync.
+        let _ = sync(folder);
+    }
+    Ok(key)
+}
+
+fn make(unfinished: &Path, path: &Path, store: &StoreId) -> Result<Key, VaultError> {
+    let failed = |error: io::Error| io_error("write", unfinished, &error);
     let key = random_key()?;
     let text = render(store, &key);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     killpoint::reach("vault-key-unfinished");
-    fs::hard_link(&unfinished, &path).map_err(|error| io_error("write", &path, &error))?;
+    fs::hard_link(unfinished, path).map_err(|error| io_error("write", path, &error))?;
     killpoint::reach("vault-key-linked");
-    fs::remove_file(&unfinished).map_err(failed)?;
-    // The folder's own entry may be new as well.
-    for folder in [Some(folder), folder.parent()].into_iter().flatten().filter(|path| !path.as_os_str().is_empty()) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io_error("sync", folder, &error))?;
-    }
+    remove(unfinished)?;
     Ok(key)
+}
+
+fn remove(path: &Path) -> Result<(), VaultError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), VaultError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| io_error("sync", path, &error))
 }
 
 fn render(store: &StoreId, key: &Key) -> Zeroizing<String> {

@@ -141,7 +141,12 @@ fn unlock(source: &KeySource, row: &[u8]) -> Result<Vault, VaultError> {
     }
     let store = stored.store.clone();
     let damaged = |reason| VaultError::KeyringDamaged { store: store.to_string(), reason };
-    let kek = Kek::derive(&store, &source.load(&store)?)?;
+    let key = source.load(&store)?.ok_or_else(|| VaultError::KeyMissing {
+        store: store.clone(),
+        path: source.place(&store).into(),
+        made_with: stored.made_with.as_str(),
+    })?;
+    let kek = Kek::derive(&store, &key)?;
     let check = STANDARD.decode(&stored.check).map_err(|_| damaged("its check value is malformed"))?;
     if hmac::verify(&kek.check, b"check", &check).is_err() {
         return Err(VaultError::KeyWrong {

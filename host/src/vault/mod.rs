@@ -17,6 +17,8 @@ mod keyring;
 pub(crate) mod sealed;
 pub mod secret;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

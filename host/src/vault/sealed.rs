@@ -7,8 +7,6 @@
 //!     access: Secret,
 //!     #[serde(with = "crate::vault::sealed::option", default)]
 //!     refresh: Option<Secret>,
-//!     #[serde(with = "crate::vault::sealed::map")]
-//!     tokens: BTreeMap<String, Secret>,
 //! }
 //! ```
 //! They work only under `Vault::seal_json` and `Vault::open_json`; any other serializer gets an error, so that a record
@@ -107,26 +105,5 @@ pub(crate) mod option {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
         Ok(Option::<In>::deserialize(deserializer)?.map(|secret| secret.0))
-    }
-}
-
-/// For a field of type `BTreeMap<String, Secret>`.
-pub(crate) mod map {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    pub(crate) fn serialize<S: Serializer>(
-        secrets: &BTreeMap<String, Secret>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(secrets.iter().map(|(name, secret)| (name, Out(secret))))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<String, Secret>, D::Error> {
-        let secrets = BTreeMap::<String, In>::deserialize(deserializer)?;
-        Ok(secrets.into_iter().map(|(name, secret)| (name, secret.0)).collect())
     }
 }

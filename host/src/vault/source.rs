@@ -45,12 +45,11 @@ impl KeySource {
         Ok(())
     }
 
-    /// The key of an existing store.
-    pub(super) fn load(&self, store: &StoreId) -> Result<Key, VaultError> {
+    /// The key of an existing store, or none where there is no key file.
+    pub(super) fn load(&self, store: &StoreId) -> Result<Option<Key>, VaultError> {
         match self {
-            Self::File { folder, .. } => keyfile::read(folder, store)?
-                .ok_or_else(|| VaultError::KeyMissing { store: store.clone(), path: keyfile::path(folder, store) }),
-            Self::Variable(secret) => variable(secret),
+            Self::File { folder, .. } => keyfile::read(folder, store),
+            Self::Variable(secret) => variable(secret).map(Some),
         }
     }
 
@@ -58,10 +57,7 @@ impl KeySource {
     /// behind is used again.
     pub(super) fn load_or_make(&self, store: &StoreId) -> Result<Key, VaultError> {
         match self {
-            Self::File { folder, .. } => match keyfile::read(folder, store)? {
-                Some(key) => Ok(key),
-                None => keyfile::make(folder, store),
-            },
+            Self::File { folder, .. } => keyfile::obtain(folder, store),
             Self::Variable(secret) => variable(secret),
         }
     }

@@ -126,7 +126,7 @@ impl Cache {
                 files.push((metadata.modified()?, metadata.len(), entry.path()));
             }
         }
-        files.sort_by(|a, b| b.0.cmp(&a.0));
+        files.sort_by_key(|(modified, ..)| std::cmp::Reverse(*modified));
         let mut total = 0_u64;
         for (modified, bytes, path) in files {
             total = total.saturating_add(bytes);

@@ -207,9 +207,11 @@ impl Response {
         if status < 400 {
             return Ok(self);
         }
-        let body = self.bytes().unwrap_or_default();
-        let start: String = String::from_utf8_lossy(&body).chars().take(300).collect();
-        Err(Error::with_code(Code::Status(status), format!("the app answered {status}: {start}")))
+        let body = match self.bytes() {
+            Ok(body) => String::from_utf8_lossy(&body).chars().take(300).collect(),
+            Err(error) => format!("(its body failed: {error})"),
+        };
+        Err(Error::with_code(Code::Status(status), format!("the app answered {status}: {body}")))
     }
 
     /// The whole body.

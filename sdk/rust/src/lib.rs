@@ -49,8 +49,8 @@
 //! with `deputy step run --bind slack=slack/work`. The host takes the core module that cargo writes; no other tool is
 //! needed.
 //!
-//! Bounds of a run: 64 MiB of memory, 1,000 requests of which 32 at a time, 10,000 log lines of 8 KiB, 8 MiB of
-//! output, and the time limits that `deputy step run` shows.
+//! Bounds of a run: 64 MiB of memory, 1,000 requests of which 32 at a time, 16 MiB of request bodies on their way,
+//! 10,000 log lines of 8 KiB (4 MiB together), 8 MiB of output, and the time limits that `deputy step run` shows.
 
 mod account;
 mod error;

@@ -1,4 +1,4 @@
-//! Lines for whoever watches the run: at most 10,000 of 8 KiB each.
+//! Lines for whoever watches the run: at most 10,000 of 8 KiB each, and 4 MiB in all.
 
 use crate::bindings::deputy::step::log as wit;
 

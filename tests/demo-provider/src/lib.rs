@@ -86,6 +86,11 @@ impl DemoProvider {
         (state::CLIENT_ID.to_owned(), self.state.client_secret.clone())
     }
 
+    /// The `app.toml` that describes this provider, as slug `demo`, with its address of this run.
+    pub fn app_toml(&self) -> String {
+        include_str!("app.toml").replace("http://127.0.0.1:0", &self.state.issuer)
+    }
+
     /// Every access token issued so far is expired from now on; refresh tokens stay.
     pub fn expire_access_tokens(&self) {
         self.state.grants().expire_access_tokens();

@@ -136,7 +136,8 @@ fn is_type_only(resolve: &Resolve, item: &WorldItem) -> bool {
         WorldItem::Type { .. } => true,
         WorldItem::Interface { id, .. } => {
             let interface = &resolve.interfaces[*id];
-            let resources = interface.types.values().any(|ty| resolve.types[*ty].kind == wit_parser::TypeDefKind::Resource);
+            let resources =
+                interface.types.values().any(|ty| resolve.types[*ty].kind == wit_parser::TypeDefKind::Resource);
             interface.functions.is_empty() && !resources
         }
         WorldItem::Function(_) => false,
@@ -162,7 +163,8 @@ fn exports(found: &Resolve, world: WorldId, wanted: &Resolve, app: WorldId, refu
         });
         match other {
             Some(other) => {
-                let version = |name: &str| name.split_once('@').map_or(String::new(), |(_, version)| version.to_owned());
+                let version =
+                    |name: &str| name.split_once('@').map_or(String::new(), |(_, version)| version.to_owned());
                 refusals.push(Refusal::OtherVersion {
                     found_version: version(&other),
                     wanted_version: version(&want_name),

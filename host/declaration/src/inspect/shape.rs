@@ -24,7 +24,9 @@ pub(super) fn difference(found: &Resolve, have: &WorldItem, wanted: &Resolve, wa
                     }
                 }
             }
-            have.keys().find(|name| !want.contains_key(*name)).map(|name| format!("the function `{name}` is unknown here"))
+            have.keys()
+                .find(|name| !want.contains_key(*name))
+                .map(|name| format!("the function `{name}` is unknown here"))
         }
         (WorldItem::Function(have), WorldItem::Function(want)) => sides.functions(have, want),
         _ => Some("it is another kind of item".to_owned()),

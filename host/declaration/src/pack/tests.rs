@@ -1,0 +1,89 @@
+use std::fs;
+
+use super::*;
+
+fn folder(apps: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in apps {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("app.toml"), text).unwrap();
+    }
+    fs::write(folder.path().join("README.md"), "not an app").unwrap();
+    folder
+}
+
+fn text(slug: &str) -> String {
+    crate::source::tests::text("base = \"https://api.example.com\"")
+        .replace("slug = \"example\"", &format!("slug = \"{slug}\""))
+}
+
+#[test]
+fn every_app_is_found_by_its_slug() {
+    let texts: Vec<_> = ["mango", "apple", "zebra"].map(|slug| (slug, text(slug))).to_vec();
+    let apps: Vec<_> = texts.iter().map(|(slug, text)| (*slug, text.as_str())).collect();
+    let folder = folder(&apps);
+    let built = build(folder.path()).unwrap();
+    assert_eq!(built.bytes, build(folder.path()).unwrap().bytes, "the same sources give the same bytes");
+    let pack = Pack::open(&built.bytes).unwrap();
+    assert_eq!(pack.entries().map(|entry| entry.unwrap().slug).collect::<Vec<_>>(), ["apple", "mango", "zebra"]);
+    for (slug, text) in &texts {
+        let entry = pack.find(slug).unwrap().unwrap();
+        let app = crate::source::parse("app.toml", text).unwrap();
+        assert_eq!(entry.slug, *slug);
+        assert_eq!(entry.methods().collect::<Vec<_>>(), ["key"]);
+        assert_eq!(serde_json::from_slice::<crate::types::App>(entry.declaration).unwrap(), app);
+        assert_eq!(entry.component, crate::image::component(&app).unwrap());
+    }
+    for absent in ["", "a", "banana", "zzz"] {
+        assert_eq!(pack.find(absent).unwrap(), None, "{absent}");
+    }
+}
+
+#[test]
+fn the_problems_of_all_apps_come_together() {
+    let (bad, misplaced) = (text("bad").replace("summary", "sumary"), text("other"));
+    let folder = folder(&[("bad", &bad), ("misplaced", &misplaced), ("good", &text("good"))]);
+    let Err(BuildError::Problems(problems)) = build(folder.path()) else { panic!("it has problems") };
+    let messages: Vec<_> = problems.0.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["the app lacks `summary`", "an app has no key `sumary`", "the folder is called `misplaced`, the app `other`"]
+    );
+}
+
+#[test]
+fn a_damaged_pack_is_refused_and_never_panics() {
+    let built = build(folder(&[("acme", &text("acme"))]).path()).unwrap();
+    assert_eq!(Pack::open(b"").unwrap_err().code(), "pack_damaged");
+    assert_eq!(Pack::open(b"something else entirely").unwrap_err().code(), "pack_format");
+    for length in 0..built.bytes.len().min(400) {
+        if let Ok(pack) = Pack::open(&built.bytes[..length]) {
+            assert!(pack.find("acme").is_err(), "{length}");
+        }
+    }
+    for at in 0..super::HEADER_BYTES + super::ENTRY_BYTES {
+        let mut bytes = built.bytes.clone();
+        bytes[at] ^= 0xff;
+        if let Ok(pack) = Pack::open(&bytes) {
+            let _ = pack.find("acme");
+            let _ = pack.entries().count();
+        }
+    }
+}
+
+#[test]
+fn the_sidecar_tells_which_source_changed() {
+    let folder = folder(&[("acme", &text("acme")), ("other", &text("other"))]);
+    let out = tempfile::tempdir().unwrap();
+    let built = build(folder.path()).unwrap();
+    write(&built, out.path()).unwrap();
+    let old = fs::read_to_string(out.path().join(sources::SIDECAR)).unwrap();
+    let now = || sources::fingerprint(folder.path(), crate::WIT.as_bytes()).unwrap();
+    assert_eq!(sources::first_difference(&old, &now()), None);
+    fs::write(folder.path().join("other/app.toml"), "changed").unwrap();
+    assert_eq!(sources::first_difference(&old, &now()).as_deref(), Some("other/app.toml"));
+    fs::remove_file(folder.path().join("other/app.toml")).unwrap();
+    assert_eq!(sources::first_difference(&old, &now()).as_deref(), Some("other/app.toml"));
+    let wit = sources::fingerprint(folder.path(), b"another contract").unwrap();
+    assert_eq!(sources::first_difference(&now(), &wit).as_deref(), Some("app.wit"));
+}

@@ -4,7 +4,7 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::method;
-use super::reader::{Entry, Names, Reader, Table, entries, join};
+use super::reader::{Entry, Names, Reader, Table, a, entries, join};
 use crate::template::{Authority, shape};
 use crate::types::{
     AnyOf, App, Condition, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, LabelOrigin, Origin, Param, Part,
@@ -292,7 +292,7 @@ fn literal(reader: &mut Reader<'_>, entry: &Entry<'_>) -> String {
         DeValue::Boolean(value) => value.to_string(),
         DeValue::Integer(number) => number.as_str().to_owned(),
         other => {
-            let message = format!("`{}` is compared with a string, number or boolean, not a {}", entry.key, other.type_str());
+            let message = format!("`{}` is compared with a string, number or boolean, not {}", entry.key, a(other));
             reader.fault(entry.value.span(), message, None);
             String::new()
         }

@@ -13,9 +13,8 @@ use crate::types::{
 const METHOD: [&str; 8] = ["label", "help", "tokens", "oauth2", "header", "query", "basic", "rule-sets"];
 const RULES: [&str; 3] = ["header", "query", "basic"];
 const KEY_TOKEN: [&str; 5] = ["label", "help", "example", "pattern", "optional"];
-const OAUTH_TOKEN: [&str; 11] = [
-    "label", "help", "example", "pattern", "optional", "at", "access", "refresh", "expires-in", "scope", "lifetime-s",
-];
+const OAUTH_TOKEN: [&str; 11] =
+    ["label", "help", "example", "pattern", "optional", "at", "access", "refresh", "expires-in", "scope", "lifetime-s"];
 const OAUTH2: [&str; 18] = [
     "authorize-url",
     "token-url",
@@ -59,9 +58,7 @@ fn method(reader: &mut Reader<'_>, entry: &Entry<'_>, path: &str, inputs: &[Stri
     let token_names: Vec<String> = tokens.iter().map(|token| token.name.clone()).collect();
     let names = Names { inputs, tokens: &token_names };
     let kind = match table.get("oauth2") {
-        Some(value) => {
-            AuthKind::OAuth2Code(oauth2(reader, value, &format!("{path}.kind.oauth2-code"), names)?)
-        }
+        Some(value) => AuthKind::OAuth2Code(oauth2(reader, value, &format!("{path}.kind.oauth2-code"), names)?),
         None => AuthKind::Keys,
     };
     Some(AuthMethod {
@@ -97,8 +94,7 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool) 
         let path = format!("{path}[{}]", tokens.len());
         reader.at(&*path, entry.key_span.clone());
         reader.at(format!("{path}.name"), entry.key_span.clone());
-        let (what, allowed) =
-            if oauth { ("an OAuth token", &OAUTH_TOKEN[..]) } else { ("a token", &KEY_TOKEN[..]) };
+        let (what, allowed) = if oauth { ("an OAuth token", &OAUTH_TOKEN[..]) } else { ("a token", &KEY_TOKEN[..]) };
         let Some(table) = reader.table(entry.value, what, allowed) else { continue };
         tokens.push(Token {
             name: entry.key.to_owned(),
@@ -274,7 +270,12 @@ fn oauth2(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, path: &str, nam
         scope_lists: scope_lists(reader, &table, path),
         pkce: reader.choice_or(&table, "pkce", &[("s256", Pkce::S256), ("off", Pkce::Off)], Pkce::S256),
         client_auth: reader.choice_or(&table, "client-auth", &auth, ClientAuth::Basic),
-        body: reader.choice_or(&table, "body", &[("form", TokenBody::Form), ("json", TokenBody::Json)], TokenBody::Form),
+        body: reader.choice_or(
+            &table,
+            "body",
+            &[("form", TokenBody::Form), ("json", TokenBody::Json)],
+            TokenBody::Form,
+        ),
         issuer: reader.optional(&table, "issuer", path),
         error: reader.optional(&table, "error", path).unwrap_or_else(|| "/error".into()),
         errors: errors(reader, &table, path),

@@ -43,7 +43,7 @@ pub(super) fn parse(text: &str, names: Names<'_>) -> (Vec<(Part, Range<usize>)>,
                 if !literal.is_empty() {
                     parts.push((Part::Text(std::mem::take(&mut literal)), literal_start..at));
                 }
-                match placeholder(&text[at + 1..end], at, names) {
+                match placeholder(&text[at + 1..end], names) {
                     Ok(part) => parts.push((part, at..end + 1)),
                     Err((message, help)) => faults.push((at..end + 1, message, help)),
                 }
@@ -62,7 +62,7 @@ pub(super) fn parse(text: &str, names: Names<'_>) -> (Vec<(Part, Range<usize>)>,
     (parts, faults)
 }
 
-fn placeholder(body: &str, _at: usize, names: Names<'_>) -> Result<Part, (String, Option<String>)> {
+fn placeholder(body: &str, names: Names<'_>) -> Result<Part, (String, Option<String>)> {
     let mut pieces = body.split('|');
     let name = pieces.next().unwrap_or_default();
     let mut encodings = Vec::new();
@@ -71,8 +71,10 @@ fn placeholder(body: &str, _at: usize, names: Names<'_>) -> Result<Part, (String
             Some((_, encoding)) => encodings.push(*encoding),
             None => {
                 let words = ENCODINGS.map(|(word, _)| word);
-                let help = suggest::nearest(piece, words)
-                    .map_or_else(|| format!("encodings: {}", words.join(", ")), |near| format!("did you mean `{near}`?"));
+                let help = suggest::nearest(piece, words).map_or_else(
+                    || format!("encodings: {}", words.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
                 return Err((format!("`{piece}` is no encoding"), Some(help)));
             }
         }

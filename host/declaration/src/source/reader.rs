@@ -99,7 +99,7 @@ impl<'s> Reader<'s> {
         match value.get_ref() {
             DeValue::Table(table) => Some(entries(table, value.span())),
             other => {
-                let message = format!("{what} is a table, not a {}", other.type_str());
+                let message = format!("{what} is a table, not {}", a(other));
                 self.fault(value.span(), message, None);
                 None
             }
@@ -123,7 +123,7 @@ impl<'s> Reader<'s> {
         match value.get_ref().as_str() {
             Some(text) => Some(text.to_owned()),
             None => {
-                let message = format!("`{what}` is a string, not a {}", value.get_ref().type_str());
+                let message = format!("`{what}` is a string, not {}", a(value.get_ref()));
                 self.fault(value.span(), message, None);
                 None
             }
@@ -154,7 +154,7 @@ impl<'s> Reader<'s> {
         match value.get_ref().as_array() {
             Some(items) => items,
             None => {
-                let message = format!("`{what}` is a list, not a {}", value.get_ref().type_str());
+                let message = format!("`{what}` is a list, not {}", a(value.get_ref()));
                 self.fault(value.span(), message, None);
                 &[]
             }
@@ -172,7 +172,7 @@ impl<'s> Reader<'s> {
     pub fn flag(&mut self, table: &Table<'_>, key: &str, default: bool) -> bool {
         let Some(value) = table.get(key) else { return default };
         value.get_ref().as_bool().unwrap_or_else(|| {
-            let message = format!("`{key}` is true or false, not a {}", value.get_ref().type_str());
+            let message = format!("`{key}` is true or false, not {}", a(value.get_ref()));
             self.fault(value.span(), message, None);
             default
         })
@@ -203,7 +203,7 @@ impl<'s> Reader<'s> {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("one of {}", all.collect::<Vec<_>>().join(", ")),
         };
-        let shown = given.map_or_else(|| format!("a {}", value.get_ref().type_str()), |given| format!("`{given}`"));
+        let shown = given.map_or_else(|| a(value.get_ref()), |given| format!("`{given}`"));
         self.fault(value.span(), format!("`{what}` cannot be {shown}"), Some(help));
         None
     }
@@ -228,15 +228,19 @@ impl<'s> Reader<'s> {
     }
 }
 
+/// The type of a value, with its article.
+pub(super) fn a(value: &DeValue<'_>) -> String {
+    let word = value.type_str();
+    format!("{} {word}", if word.starts_with(['a', 'i']) { "an" } else { "a" })
+}
+
 pub(super) fn join(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
 pub(super) fn entries<'t>(table: &'t DeTable<'t>, span: Range<usize>) -> Table<'t> {
-    let mut entries: Vec<_> = table
-        .iter()
-        .map(|(key, value)| Entry { key: key.get_ref(), key_span: key.span(), value })
-        .collect();
+    let mut entries: Vec<_> =
+        table.iter().map(|(key, value)| Entry { key: key.get_ref(), key_span: key.span(), value }).collect();
     // The parser sorts by name; the order of the text is the author's ("best first").
     entries.sort_by_key(|entry| entry.key_span.start);
     Table { span, entries }

@@ -16,8 +16,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::types::{App, Encoding, Part};
 
-pub use address::{base, origins, token_endpoints, url};
 pub(crate) use address::{Authority, Fault, check_authority, check_suffix, shape};
+pub use address::{base, origins, token_endpoints, url};
 pub use input::{MAX_INPUT_BYTES, check_input};
 pub(crate) use input::{is_host_label, whole};
 
@@ -122,8 +122,8 @@ pub fn checked_inputs(app: &App, inputs: &BTreeMap<String, String>) -> Result<BT
     let mut checked = BTreeMap::new();
     for input in &app.inputs {
         let Some(value) = inputs.get(&input.name).or(input.default.as_ref()) else { continue };
-        let value = check_input(input, value)
-            .map_err(|reason| RenderError::Input { name: input.name.clone(), reason })?;
+        let value =
+            check_input(input, value).map_err(|reason| RenderError::Input { name: input.name.clone(), reason })?;
         checked.insert(input.name.clone(), value);
     }
     Ok(checked)

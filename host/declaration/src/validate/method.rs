@@ -196,7 +196,10 @@ fn oauth2<'a>(check: &mut Check<'a>, path: &str, oauth2: &'a OAuth2) {
             url.query().is_none() && url.fragment().is_none() && crate::template::check_authority(authority).is_ok()
         });
         if !sound {
-            check.fail(format!("{path}.issuer"), format!("`{issuer}` is no issuer: an https URL without query (RFC 8414)"));
+            check.fail(
+                format!("{path}.issuer"),
+                format!("`{issuer}` is no issuer: an https URL without query (RFC 8414)"),
+            );
         }
     }
     check.pointer(&format!("{path}.error"), &oauth2.error);
@@ -219,7 +222,8 @@ fn scopes(check: &mut Check<'_>, path: &str, oauth2: &OAuth2) {
         if list.separator.is_empty() {
             check.fail(format!("{path}.separator"), "the separator is empty: scopes would run together");
         }
-        let names = list.scopes.iter().enumerate().map(|(at, scope)| (format!("{path}.scopes[{at}].name"), &scope.name));
+        let names =
+            list.scopes.iter().enumerate().map(|(at, scope)| (format!("{path}.scopes[{at}].name"), &scope.name));
         check.unique("scope", names);
         for (at, scope) in list.scopes.iter().enumerate() {
             if scope.name.is_empty() || (!list.separator.is_empty() && scope.name.contains(&list.separator)) {

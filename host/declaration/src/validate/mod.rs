@@ -67,10 +67,7 @@ impl<'a> Check<'a> {
     }
 
     /// The same name twice, compared by `key`.
-    fn unique<K: Ord>(&mut self, what: &str, names: impl IntoIterator<Item = (String, K)>)
-    where
-        K: fmt::Display,
-    {
+    fn unique<K: Ord + fmt::Display>(&mut self, what: &str, names: impl IntoIterator<Item = (String, K)>) {
         let mut seen: BTreeMap<K, String> = BTreeMap::new();
         for (path, name) in names {
             if let Some(first) = seen.get(&name) {

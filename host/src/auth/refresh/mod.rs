@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use self::live::live;
+pub use self::run::read_refusal;
+
 use self::flight::{Flights, Landing};
 use super::apps::Apps;
 use super::record::{Health, Record};

@@ -13,6 +13,8 @@
 
 mod folder;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ struct Shared {
     /// so a scan sees one state.
     hidden: RwLock<BTreeMap<Vec<u8>, Option<Row>>>,
     ended: OnceLock<String>,
+    #[cfg(test)]
+    syncs: std::sync::atomic::AtomicU64,
     _lock: Lock,
 }
 
@@ -63,7 +67,19 @@ impl SledStore {
         folder::make_data(data)?;
         let lock = Lock::take(data)?;
         let (db, file) = folder::open(data)?;
-        let shared = Arc::new(Shared { db, file, hidden: RwLock::default(), ended: OnceLock::new(), _lock: lock });
+        Self::start(db, file, lock)
+    }
+
+    fn start(db: Db, file: File, lock: Lock) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared {
+            db,
+            file,
+            hidden: RwLock::default(),
+            ended: OnceLock::new(),
+            #[cfg(test)]
+            syncs: std::sync::atomic::AtomicU64::new(0),
+            _lock: lock,
+        });
         let (jobs, queue) = channel();
         let writer = std::thread::Builder::new()
             .name("deputy-store".to_owned())
@@ -71,7 +87,7 @@ impl SledStore {
                 let shared = shared.clone();
                 move || writer::run(&shared, &queue)
             })
-            .map_err(|error| StoreError::Open { path: data.to_owned(), reason: error.to_string() })?;
+            .map_err(|error| StoreError::Failed(format!("no thread for its writer: {error}")))?;
         Ok(Self { shared, jobs: Some(jobs), writer: Some(writer) })
     }
 
@@ -117,9 +133,8 @@ impl Shared {
 
     /// Passes a result on; a failure of the disk ends the store.
     fn ended_by<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &result {
-            Err(StoreError::Failed(reason) | StoreError::Corrupt(reason)) => self.end(reason.clone()),
-            _ => {}
+        if let Err(StoreError::Failed(reason) | StoreError::Corrupt(reason)) = &result {
+            self.end(reason.clone());
         }
         result
     }

@@ -96,6 +96,8 @@ fn make_durable(shared: &Shared, after: &Changes) -> Result<(), StoreError> {
     shared.db.flush().map_err(rows::failed)?;
     // On Linux sled's flush ends in sync_file_range(2), which neither writes metadata nor empties the disk's cache.
     shared.file.sync_all().map_err(|error| StoreError::Failed(format!("sync: {error}")))?;
+    #[cfg(test)]
+    shared.syncs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     killpoint::reach("store-after-flush");
     let mut hidden = shared.hidden.write().map_err(|_| StoreError::Failed("a reader panicked".to_owned()))?;
     hidden.clear();

@@ -19,10 +19,13 @@ impl Step for Demo {
     type Output = Output;
 
     fn props() -> Vec<Prop> {
-        vec![Prop::app("demo", "demo").label("Demo account").help("The account that the demo connects")]
+        vec![
+            Prop::app("demo", "demo").label("Demo account").help("The account that the demo connects"),
+            Prop::text("note").optional().help("Kept in memory until the run ends, for a search to find"),
+        ]
     }
 
-    fn run(_: Value) -> Result<Output, Error> {
+    fn run(input: Value) -> Result<Output, Error> {
         let demo = Account::get("demo")?;
         let facts = demo.facts();
         log::info!("using {}", facts.name);
@@ -41,6 +44,8 @@ impl Step for Demo {
         }
         let items = pages.iter().sum();
         log::info!("{login} has {items} items on {} pages", pages.len());
+        // Beyond the end of the run: that is when memory is searched.
+        std::mem::forget(input);
         Ok(Output { login, account: facts.name, pages, items })
     }
 }

@@ -47,6 +47,8 @@ enum Deed {
     Get { url: String, timeout_ms: Option<u64> },
     /// Start so many requests and read none.
     Flood { url: String, count: u32 },
+    /// Start so many requests with bodies of so many bytes.
+    Upload { url: String, count: u32, bytes: usize },
     /// Start one request and end without waiting.
     Abandon { url: String },
     /// Read a body in pieces and say how long it was.
@@ -127,7 +129,8 @@ impl Step for Hostile {
             }
             Deed::Account { prop } => return said(Account::get(&prop).map(|account| json!(account.facts().name))),
             Deed::Get { url, timeout_ms } => return said(get(&url, timeout_ms)),
-            Deed::Flood { url, count } => return said(flood(&url, count)),
+            Deed::Flood { url, count } => return said(flood(&url, count, 0)),
+            Deed::Upload { url, count, bytes } => return said(flood(&url, count, bytes)),
             Deed::Abandon { url } => {
                 // The answer's handle is dropped at once: the host ends the request.
                 drop(Account::get("demo")?.request(Method::GET, url).start()?);
@@ -156,9 +159,11 @@ fn get(url: &str, timeout_ms: Option<u64>) -> Result<Value, Error> {
     Ok(json!({ "status": answer.status(), "body": answer.text()? }))
 }
 
-fn flood(url: &str, count: u32) -> Result<Value, Error> {
+fn flood(url: &str, count: u32, bytes: usize) -> Result<Value, Error> {
     let account = Account::get("demo")?;
-    let started = (0..count).map(|_| account.request(Method::GET, url).start()).collect::<Result<Vec<_>, _>>()?;
+    let started = (0..count)
+        .map(|_| account.request(Method::POST, url).body(vec![0; bytes]).start())
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(json!(started.len()))
 }
 

@@ -16,7 +16,7 @@ impl Step for Ten {
         let account = Account::get("demo")?;
         let path = input["path"].as_str().unwrap_or("/together");
         let started = (0..10)
-            .map(|n| account.request(Method::GET, path).query("n", &n.to_string()).start())
+            .map(|call| account.request(Method::GET, path).query("n", "10").query("call", &call.to_string()).start())
             .collect::<Result<Vec<_>, _>>()?;
         let mut statuses = Vec::new();
         for answer in join_all(started) {

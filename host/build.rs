@@ -1,0 +1,53 @@
+//! Finds the pack of built-in apps and checks that it is fresh. Never runs cargo: `cargo xtask build` does.
+//!
+//! Paths are relative to this package (cargo runs build scripts there): checkouts that share a target folder share the
+//! output of this script too, and each must see its own files.
+
+use std::path::Path;
+
+#[path = "declaration/src/pack/sources.rs"]
+mod sources;
+
+const APPS: &str = "../app-plugins";
+const WIT: &str = "../wit/app/0.1.0/app.wit";
+/// The step of `deputy demo`.
+const DEMO_STEP: &str = "../target/guests/components/demo_step.wasm";
+/// Always the workspace's own target folder, whatever `CARGO_TARGET_DIR` says.
+const PACKS: &str = "../target/pack";
+/// From `src/app/catalog.rs`, where it is included.
+const FROM_SOURCE: &str = "../../../target/pack";
+
+fn main() {
+    let (pack, sidecar) = (format!("{PACKS}/{}", sources::PACK), format!("{PACKS}/{}", sources::SIDECAR));
+    for path in [APPS, WIT, &pack, &sidecar, "build.rs", "declaration/src/pack/sources.rs"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    match stale(Path::new(APPS), Path::new(WIT), Path::new(&pack), Path::new(&sidecar)) {
+        None => println!("cargo::rustc-env=DEPUTY_PACK={FROM_SOURCE}/{}", sources::PACK),
+        Some(reason) => println!("cargo::error={reason}; run: cargo xtask build"),
+    }
+    if std::env::var_os("CARGO_FEATURE_DEMO").is_some() {
+        println!("cargo::rerun-if-changed={DEMO_STEP}");
+        match Path::new(DEMO_STEP).is_file() {
+            // From `src/cli/demo.rs`, where it is included.
+            true => println!("cargo::rustc-env=DEPUTY_DEMO_STEP=../../{DEMO_STEP}"),
+            false => println!("cargo::error=the demo's step is not built yet; run: cargo xtask build"),
+        }
+    }
+}
+
+/// Why the pack cannot be used as it is.
+fn stale(apps: &Path, wit: &Path, pack: &Path, sidecar: &Path) -> Option<String> {
+    if !pack.is_file() {
+        return Some("the built-in apps are not packed yet (target/pack/apps.pack is missing)".to_owned());
+    }
+    let Ok(old) = std::fs::read_to_string(sidecar) else {
+        return Some("target/pack/apps.pack.sources is missing".to_owned());
+    };
+    let new = match std::fs::read(wit).and_then(|wit| sources::fingerprint(apps, &wit)) {
+        Ok(new) => new,
+        Err(error) => return Some(format!("the sources of the built-in apps cannot be read: {error}")),
+    };
+    let source = sources::first_difference(&old, &new)?;
+    Some(format!("the packed apps are stale: {source} changed"))
+}

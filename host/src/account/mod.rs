@@ -1,0 +1,71 @@
+//! Accounts: connected, found by name, shown, renamed, tested and deleted.
+//!
+//! Promises: an account is acknowledged only when it is durable; what an account may do is read from its sealed record;
+//! no verb chooses between two accounts; no answer of this room holds a secret.
+
+pub mod callback;
+mod check;
+mod connect;
+mod error;
+mod names;
+mod verbs;
+mod view;
+
+use std::sync::Arc;
+
+pub use callback::Listener;
+pub use connect::{Begun, ConnectKeys, ConnectOAuth, Connected};
+pub use error::AccountError;
+pub use verbs::{AccountList, Deleted, Tested};
+pub use view::{AccountSummary, AccountView, AccountsPage, TokenView};
+
+use crate::auth::Auth;
+use crate::auth::apps::{Apps, PinnedApp};
+use crate::auth::error::AuthError;
+use crate::auth::road::TokenRoad;
+use crate::auth::rows::Rows;
+use crate::config::Callback;
+use crate::egress::Tokens;
+use crate::store::Store;
+use crate::vault::Vault;
+
+pub struct Accounts {
+    rows: Rows,
+    apps: Arc<dyn Apps>,
+    road: Arc<dyn TokenRoad>,
+    auth: Arc<Auth>,
+    callback: Callback,
+}
+
+impl Accounts {
+    pub fn new(
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        apps: Arc<dyn Apps>,
+        road: Arc<dyn TokenRoad>,
+        callback: Callback,
+    ) -> Arc<Self> {
+        let rows = Rows { store, vault };
+        let auth = Arc::new(Auth::new(rows.clone(), apps.clone(), road.clone()));
+        Arc::new(Self { rows, apps, road, auth, callback })
+    }
+
+    /// What the road asks for fresh secrets.
+    pub fn tokens(&self) -> Arc<dyn Tokens> {
+        self.auth.clone()
+    }
+
+    /// Waits for refreshes under way: their answers must not be lost with the process.
+    pub async fn drain(&self) {
+        self.auth.drain().await;
+    }
+
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The installed app that new accounts use.
+    fn current(&self, slug: &str) -> Result<PinnedApp, AuthError> {
+        self.apps.current(slug).ok_or_else(|| AuthError::AppMissing { app: slug.to_owned() })
+    }
+}

@@ -1,0 +1,250 @@
+//! What an update changes, and whether it asks for more than before.
+//!
+//! Accounts follow an update by themselves only when nothing widens; everything here that cannot be shown to be
+//! narrower counts as wider.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use deputy_declaration::types::{App, AuthKind, AuthMethod, Encoding, Origin, Part, Rule, Template};
+use serde::Serialize;
+
+/// One part of a declaration that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// `origins`, `method oauth: token-url`, …
+    pub part: String,
+    /// Absent: new.
+    pub before: Option<String>,
+    /// Absent: gone.
+    pub after: Option<String>,
+    /// Asks for more, or for something else, than the owners of the accounts agreed to.
+    pub widens: bool,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => write!(f, "{}: {before} → {after}", self.part)?,
+            (None, Some(after)) => write!(f, "{}: new: {after}", self.part)?,
+            (Some(before), None) => write!(f, "{}: gone: {before}", self.part)?,
+            (None, None) => f.write_str(&self.part)?,
+        }
+        if self.widens { f.write_str(" (asks for more)") } else { Ok(()) }
+    }
+}
+
+/// From `old` to `new`, in the order of their names.
+pub fn differences(old: &App, new: &App) -> Vec<Difference> {
+    let (old, new) = (facts(old), facts(new));
+    let parts: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let mut differences = Vec::new();
+    for part in parts {
+        let (before, after) = (old.get(part), new.get(part));
+        if before.map(|fact| &fact.text) == after.map(|fact| &fact.text) {
+            continue;
+        }
+        let widens = match (before.map(|fact| fact.weight), after.map(|fact| fact.weight)) {
+            (_, None) => before.is_some_and(|fact| matches!(fact.weight, Weight::Limit | Weight::Needed)),
+            (None, Some(weight)) => matches!(weight, Weight::Power),
+            (Some(_), Some(weight)) => !matches!(weight, Weight::Words),
+        };
+        differences.push(Difference {
+            part: part.clone(),
+            before: before.map(|fact| fact.text.clone()),
+            after: after.map(|fact| fact.text.clone()),
+            widens,
+        });
+    }
+    differences
+}
+
+/// What it means that a fact comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// Only shown to people.
+    Words,
+    /// Having it allows more; losing it is narrower.
+    Power,
+    /// Having it allows less; losing it is wider.
+    Limit,
+    /// Accounts live by it.
+    Needed,
+}
+
+struct Fact {
+    text: String,
+    weight: Weight,
+}
+
+fn facts(app: &App) -> BTreeMap<String, Fact> {
+    let mut facts = BTreeMap::new();
+    let mut put = |part: String, text: String, weight| {
+        facts.insert(part, Fact { text, weight });
+    };
+    put("name".into(), app.name.clone(), Weight::Words);
+    put("summary".into(), app.summary.clone(), Weight::Words);
+    put("base".into(), template(&app.base), Weight::Power);
+    for origin in &app.reach.origins {
+        let text = match origin {
+            Origin::Exact(text) => text.clone(),
+            Origin::Label(label) => format!("https://{{{}}}{}", label.input, label.suffix),
+            Origin::Pinned(input) => format!("{{{input}}}"),
+        };
+        put(format!("origin {text}"), text, Weight::Power);
+    }
+    // An empty list allows everything: from a list to none, and back, the whole is the fact.
+    for (part, list) in [("reach methods", &app.reach.methods), ("reach paths", &app.reach.paths)] {
+        if !list.is_empty() {
+            put(part.into(), list.join(", "), Weight::Limit);
+        }
+    }
+    for path in &app.reach.denied_paths {
+        put(format!("denied path {path}"), path.clone(), Weight::Limit);
+    }
+    for header in &app.headers {
+        let locked = if header.locked { " (locked)" } else { "" };
+        put(format!("header {}", header.name), format!("{}{locked}", header.value), Weight::Power);
+    }
+    for input in &app.inputs {
+        let weight = if input.default.is_some() { Weight::Words } else { Weight::Power };
+        put(format!("input {}", input.name), format!("{:?} {:?}", input.kind, input.pattern), weight);
+    }
+    if let Some(test) = &app.test {
+        let body = test.body.as_deref().unwrap_or_default();
+        put("test".into(), format!("{} {} {body}", test.method, test.path), Weight::Power);
+    }
+    put("signals".into(), format!("{:?}", app.signals), Weight::Words);
+    for method in &app.methods {
+        self::method(method, &mut put);
+    }
+    facts
+}
+
+fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
+    let id = format!("method {}", method.id);
+    let kind = if matches!(method.kind, AuthKind::Keys) { "keys" } else { "oauth2-code" };
+    // A new way to connect concerns no account that there is.
+    put(id.clone(), kind.into(), Weight::Needed);
+    for token in &method.tokens {
+        let optional = if token.optional { " (optional)" } else { "" };
+        let text = format!("{}{optional}", token.reply.as_ref().map_or("pasted", |reply| &reply.access));
+        put(format!("{id}: token {}", token.name), text, Weight::Needed);
+    }
+    for set in &method.rule_sets {
+        let rules: Vec<_> = set.rules.iter().map(rule).collect();
+        put(format!("{id}: rules {}", set.name), rules.join("; "), Weight::Power);
+    }
+    let AuthKind::OAuth2Code(oauth2) = &method.kind else { return };
+    for (part, url) in [
+        ("authorize-url", Some(&oauth2.authorize_url)),
+        ("token-url", Some(&oauth2.token_url)),
+        ("refresh-url", oauth2.refresh_url.as_ref()),
+        ("revoke-url", oauth2.revoke_url.as_ref()),
+    ] {
+        if let Some(url) = url {
+            put(format!("{id}: {part}"), template(url), Weight::Power);
+        }
+    }
+    for (part, params) in [
+        ("authorize-params", &oauth2.authorize_params),
+        ("token-params", &oauth2.token_params),
+        ("refresh-params", &oauth2.refresh_params),
+    ] {
+        for param in params {
+            put(format!("{id}: {part} {}", param.name), param.value.clone(), Weight::Power);
+        }
+    }
+    put(format!("{id}: client-auth"), format!("{:?}, {:?}", oauth2.client_auth, oauth2.pkce), Weight::Power);
+    if let Some(issuer) = &oauth2.issuer {
+        put(format!("{id}: issuer"), issuer.clone(), Weight::Limit);
+    }
+    for list in &oauth2.scope_lists {
+        for scope in &list.scopes {
+            let default = if scope.default { "asked for by default" } else { "offered" };
+            put(format!("{id}: {} {}", list.param, scope.name), default.into(), Weight::Power);
+        }
+    }
+}
+
+fn rule(rule: &Rule) -> String {
+    match rule {
+        Rule::Header(named) => format!("header {}: {}", named.name, template(&named.value)),
+        Rule::Query(named) => format!("query {}={}", named.name, template(&named.value)),
+        Rule::Basic(basic) => format!("basic {}:{}", template(&basic.username), template(&basic.password)),
+    }
+}
+
+/// As authors write it.
+fn template(parts: &Template) -> String {
+    parts
+        .iter()
+        .map(|part| match part {
+            Part::Text(text) => text.replace('{', "{{").replace('}', "}}"),
+            Part::Input(placeholder) | Part::Token(placeholder) => {
+                let encodings = placeholder.encodings.iter().map(|encoding| match encoding {
+                    Encoding::Base64 => "|base64",
+                    Encoding::Base64url => "|base64url",
+                    Encoding::Percent => "|percent",
+                });
+                format!("{{{}{}}}", placeholder.name, encodings.collect::<String>())
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use deputy_declaration::source::parse;
+
+    use super::*;
+
+    fn app(more: &str) -> App {
+        let text = format!(
+            "slug = \"acme\"\nname = \"Acme\"\nsummary = \"An example.\"\nbase = \"https://api.acme.example\"\n\
+             evidence = {{ level = \"facts\", date = \"2026-11-23\", source = \"a test\" }}\n{more}\n\
+             [methods.key]\nheader.Authorization = \"Bearer {{token}}\"\n"
+        );
+        parse("app.toml", &text).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn found(old: &str, new: &str) -> Vec<(String, bool)> {
+        differences(&app(old), &app(new)).into_iter().map(|found| (found.part, found.widens)).collect()
+    }
+
+    const OAUTH: &str = "[methods.oauth.oauth2]\nauthorize-url = \"https://a.example/a\"\n\
+                         token-url = \"https://a.example/t\"\nscopes.read = \"Read\"";
+
+    #[test]
+    fn what_asks_for_more_widens_and_what_asks_for_less_does_not() {
+        let origins = "reach.origins = [\"https://api.acme.example\", \"https://files.acme.example\"]";
+        let files = "origin https://files.acme.example";
+        for (old, new, part, forth, back) in [
+            ("", origins, files, true, false),
+            ("", "reach.paths = [\"/v1\"]", "reach paths", false, true),
+            ("", "reach.denied-paths = [\"/admin\"]", "denied path /admin", false, true),
+            ("", "inputs.a = {}", "input a", true, false),
+            ("", "inputs.a = { default = \"x\" }", "input a", false, false),
+            ("", "test = { path = \"/me\" }", "test", true, false),
+            ("", "headers.X-Version = \"1\"", "header X-Version", true, false),
+            ("", "signals.revoked = [{ status = 410 }]", "signals", false, false),
+        ] {
+            assert_eq!(found(old, new), [(part.to_owned(), forth)], "{new}");
+            assert_eq!(found(new, old), [(part.to_owned(), back)], "{new}, taken back");
+        }
+        assert_eq!(found("", ""), []);
+    }
+
+    #[test]
+    fn a_method_that_goes_and_a_token_endpoint_that_moves_widen() {
+        let gone = found(OAUTH, "");
+        assert!(gone.contains(&("method oauth".to_owned(), true)), "{gone:?}");
+        assert_eq!(
+            found(OAUTH, &OAUTH.replace("a.example/t", "b.example/t")),
+            [("method oauth: token-url".to_owned(), true)]
+        );
+        let more = OAUTH.replace("scopes.read = \"Read\"", "scopes.read = \"Read\"\nscopes.admin = \"All\"");
+        assert_eq!(found(OAUTH, &more), [("method oauth: scope admin".to_owned(), true)]);
+        assert_eq!(found(&more, OAUTH), [("method oauth: scope admin".to_owned(), false)]);
+    }
+}

@@ -1,0 +1,13 @@
+//! End-to-end tests: the built binary against servers that nobody here wrote, and rules about the source itself.
+//!
+//! One integration binary with modules, because every binary of its own would link the whole host once more.
+
+mod crash;
+mod demo_provider;
+mod faults;
+mod gate;
+mod house;
+mod peer;
+mod refresh;
+mod steps;
+mod support;
