@@ -8,6 +8,8 @@ mod check;
 mod connect;
 mod error;
 mod names;
+#[cfg(test)]
+mod tests;
 mod verbs;
 mod view;
 
