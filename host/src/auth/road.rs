@@ -76,13 +76,13 @@ impl TokenRoad for Egress {
     }
 }
 
-/// Everything that is not known to have happened before the first byte counts as sent.
+/// Everything that is not known to have failed before the first byte counts as sent.
 fn road_error(error: &EgressError) -> RoadError {
     match error {
         EgressError::Invalid { .. } | EgressError::Denied { .. } | EgressError::Unreachable { .. } => {
             RoadError::NotSent(error.to_string())
         }
-        EgressError::Timeout { what, .. } if what.contains("connect") => RoadError::NotSent(error.to_string()),
+        EgressError::Timeout { what: "did not accept a connection", .. } => RoadError::NotSent(error.to_string()),
         _ => RoadError::Ambiguous(error.to_string()),
     }
 }
@@ -91,4 +91,72 @@ fn road_error(error: &EgressError) -> RoadError {
 fn retry_after(answer: &Answer) -> Option<Duration> {
     let value = answer.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use http::Method;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::caller::Caller;
+    use crate::egress::{Body, MemoryAudit, Policy};
+
+    /// What the real road says of a token server that answers one connection with these bytes.
+    async fn call(answer: Option<&'static [u8]>) -> Result<TokenAnswer, RoadError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = answer.map(|answer| {
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 16 << 10];
+                let mut read = 0;
+                while !request[..read].ends_with(b"refresh_token=rt") {
+                    read += stream.read(&mut request[read..]).await.unwrap();
+                }
+                stream.write_all(answer).await.unwrap();
+            })
+        });
+        let policy = Policy { allow: vec![address], ..Policy::default() };
+        let egress = Egress::new(policy, Arc::new(MemoryAudit::default())).unwrap();
+        let call = TokenCall {
+            caller: Caller::local(),
+            app: "as".into(),
+            account: None,
+            purpose: "refresh",
+            endpoint: format!("http://{address}/token").parse().unwrap(),
+        };
+        let mut request = Request::new(Method::POST, call.endpoint.as_str());
+        request.body = Body::Bytes(Bytes::from_static(b"grant_type=refresh_token&refresh_token=rt"));
+        let answer = egress.call(&call, request).await;
+        if let Some(server) = server {
+            server.await.unwrap();
+        }
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_saw_nothing() {
+        assert!(matches!(call(None).await, Err(RoadError::NotSent(_))));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_reads_and_goes_away_may_have_acted() {
+        for cut in [&b""[..], b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access", b"nonsense\r\n\r\n"] {
+            let answer = call(Some(cut)).await.map(|answer| answer.status);
+            assert!(matches!(answer, Err(RoadError::Ambiguous(_))), "{cut:?}: {answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_arrives_with_its_wait() {
+        let text = b"HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\n{}";
+        let answer = call(Some(text)).await.unwrap();
+        assert_eq!((answer.status, answer.retry_after), (429, Some(Duration::from_secs(7))));
+        assert_eq!(&answer.body[..], b"{}");
+    }
 }

@@ -36,6 +36,9 @@ pub enum EgressError {
     /// Resolution, connection or TLS.
     #[error("cannot reach {host}: {reason}")]
     Unreachable { host: String, reason: String },
+    /// The connection stood, then broke: the request may have arrived.
+    #[error("{host} went away before it answered: {reason}")]
+    Interrupted { host: String, reason: String },
     #[error("{host} {what} within {limit_ms} ms")]
     Timeout { host: String, what: &'static str, limit_ms: u64 },
     #[error("the {what} is larger than {limit} bytes")]
@@ -80,6 +83,7 @@ impl EgressError {
             Self::Denied { .. } => "denied",
             Self::Tokens(error) => error.code(),
             Self::Unreachable { .. } => "unreachable",
+            Self::Interrupted { .. } => "interrupted",
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } => "too_large",
             Self::Protocol { .. } => "protocol_error",
@@ -93,6 +97,7 @@ impl EgressError {
             Self::Invalid { fix, .. } | Self::Denied { fix, .. } => fix.clone(),
             Self::Tokens(error) => error.fix(),
             Self::Unreachable { host, .. } => Some(format!("check that {host} can be reached from this machine")),
+            Self::Interrupted { .. } => Some("look whether the request took effect before you send it again".to_owned()),
             Self::Timeout { .. } => Some("try again, or ask for less in one request".to_owned()),
             Self::TooLarge { .. } => Some("ask for less in one request".to_owned()),
             Self::Protocol { .. } | Self::Internal(_) => None,

@@ -33,14 +33,17 @@ pub(super) fn from_client(error: &reqwest::Error, host: &str, limits: &Limits) -
     if error.is_timeout() && error.is_connect() {
         return EgressError::Timeout { host, what: "did not accept a connection", limit_ms: limits.connect_ms };
     }
-    if let Some(tls) = in_chain::<rustls::Error>(error) {
+    // Before the connection stands, nothing of the request was written.
+    let before = error.is_connect();
+    if let Some(tls) = in_chain::<rustls::Error>(error).filter(|_| before) {
         return EgressError::Unreachable { host, reason: tls_reason(tls).to_owned() };
     }
     if let Some(sentence) = sentence(error) {
         return EgressError::Protocol { host, reason: sentence.to_owned() };
     }
     let reason = in_chain::<io::Error>(error).map_or("the connection broke", |error| io_reason(error.kind()));
-    EgressError::Unreachable { host, reason: reason.to_owned() }
+    let reason = reason.to_owned();
+    if before { EgressError::Unreachable { host, reason } } else { EgressError::Interrupted { host, reason } }
 }
 
 /// The first error of a kind. An `io::Error` hides the one it was made of from `source`, so that is looked at too.

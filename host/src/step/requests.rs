@@ -74,7 +74,7 @@ impl From<EgressError> for Refusal {
         let (code, fix) = match error {
             EgressError::Invalid { fix, .. } => (RefusalCode::Invalid, fix),
             EgressError::Denied { fix, .. } => (RefusalCode::Denied, fix),
-            EgressError::Unreachable { .. } => (RefusalCode::Unreachable, None),
+            EgressError::Unreachable { .. } | EgressError::Interrupted { .. } => (RefusalCode::Unreachable, None),
             EgressError::Timeout { .. } => (RefusalCode::Timeout, None),
             EgressError::TooLarge { .. } => (RefusalCode::Limit, None),
             EgressError::Protocol { .. } => (RefusalCode::Protocol, None),

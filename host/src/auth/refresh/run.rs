@@ -444,10 +444,11 @@ fn may_send_again(rotation: Rotation, intent: &Intent, record: &Record, group: &
     in_grace || nothing_to_lose
 }
 
+/// The doubt itself decides when the token goes out again; only from the second time on there is a pause beside it.
 fn ambiguous(lease: &Held, now: Time, reason: String, raw: Option<Secret>) -> Setback {
     Setback {
         intent: lease.turn.intent.clone(),
-        next_try: Some(now.plus(backoff(lease.turn.fails, random()))),
+        next_try: (lease.turn.fails > 0).then(|| now.plus(backoff(lease.turn.fails, random()))),
         failure: Failure::Transient { reason },
         health: None,
         raw,

@@ -129,7 +129,7 @@ async fn answers_that_break_the_protocol() {
         (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!", "protocol_error"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: canary\r\n\r\n", "protocol_error"),
         (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", "protocol_error"),
-        (b"", "unreachable"),
+        (b"", "interrupted"),
     ] {
         let peer = Peer::scripted(Arc::new(move |_, _, mut stream| {
             Box::pin(async move {
