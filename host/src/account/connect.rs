@@ -18,7 +18,7 @@ use super::verbs::counts;
 use super::view::AccountView;
 use super::{AccountError, Accounts, check, names};
 use crate::auth::apps::{PinnedApp, oauth2_of};
-use crate::auth::client::{CallbackConfig, RedirectUri, context, redirect_uri};
+use crate::auth::client::{RedirectUri, context, redirect_uri};
 use crate::auth::error::AuthError;
 use crate::auth::flow::{self, FLOW_TTL, Flow};
 use crate::auth::keys::{check_keys, inputs as check_inputs};
@@ -143,8 +143,7 @@ impl Accounts {
             method: method.id.clone(),
             how: "by pasting a key",
         })?;
-        let config = CallbackConfig { public_url: self.callback.public_url.clone(), listen: self.callback.listen };
-        Ok(redirect_uri(oauth2, &context(&self.rows, owner, &pinned.app.slug, &method.id), &config))
+        Ok(redirect_uri(oauth2, &context(&self.rows, owner, &pinned.app.slug, &method.id), &self.callback))
     }
 
     pub async fn connect_begin(&self, caller: &Caller, connect: ConnectOAuth) -> Result<Begun, AccountError> {

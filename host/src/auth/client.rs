@@ -4,40 +4,23 @@
 //! same slug inherits nothing; the redirect URI of a client never changes, whatever its id and secret become. A client
 //! that was replaced stays for the accounts that were made with it.
 
-use std::net::SocketAddr;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use deputy_declaration::template;
 use deputy_declaration::types::{App, AuthMethod, ClientAuth, InputKind, OAuth2, Part, Redirect, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use url::Url;
 
 use super::apps::oauth2_of;
 use super::error::AuthError;
 use super::oauth2::ClientCredentials;
 use super::rows::{At, Rows, client_count_key, plain, read_plain};
 use crate::caller::Owner;
+use crate::config::Callback;
 use crate::ids::ClientId;
 use crate::store::key;
 use crate::store::{Expect, Op};
 use crate::time::Time;
 use crate::vault::{Secret, sealed};
-
-/// Where answers of authorization servers come back to. From configuration only, never from a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallbackConfig {
-    /// How browsers reach this host from outside, when they can. Its path is kept.
-    pub public_url: Option<Url>,
-    /// Where a server or a waiting command line listens.
-    pub listen: SocketAddr,
-}
-
-impl Default for CallbackConfig {
-    fn default() -> Self {
-        Self { public_url: None, listen: SocketAddr::from(([127, 0, 0, 1], 7878)) }
-    }
-}
 
 /// A redirect URI, and whether the provider takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +102,7 @@ pub fn context(rows: &Rows, owner: &Owner, app: &str, method: &str) -> String {
     data_encoding::BASE32_NOPAD.encode(&hash.as_ref()[..15]).to_lowercase()
 }
 
-pub fn redirect_uri(oauth2: &OAuth2, context: &str, config: &CallbackConfig) -> RedirectUri {
+pub fn redirect_uri(oauth2: &OAuth2, context: &str, config: &Callback) -> RedirectUri {
     let path = format!("oauth/callback/{context}");
     let with = |base: &str| format!("{}/{path}", base.trim_end_matches('/'));
     let told = |uri: String, paste_only, warning: Option<String>| RedirectUri { uri, warning, paste_only };
@@ -260,7 +243,12 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::super::testing;
+    use std::net::SocketAddr;
+
+    use url::Url;
+
     use super::*;
+    use crate::config::DEFAULT_LISTEN;
 
     fn secret() -> Option<Secret> {
         Some(Secret::new(b"s3cret".to_vec()))
@@ -274,20 +262,20 @@ mod tests {
     fn the_redirect_uri_says_what_a_provider_takes() {
         let app = testing::app();
         let oauth2 = |redirect| OAuth2 { redirect, ..oauth2_of(&app.methods[0]).unwrap().clone() };
-        let config = CallbackConfig::default();
-        let uri = |redirect, config: &CallbackConfig| redirect_uri(&oauth2(redirect), "ctx", config);
+        let config = Callback { listen: DEFAULT_LISTEN, public_url: None };
+        let uri = |redirect, config: &Callback| redirect_uri(&oauth2(redirect), "ctx", config);
         let loopback = uri(Redirect::Loopback, &config);
         assert_eq!(loopback.uri, "http://127.0.0.1:7878/oauth/callback/ctx");
         assert_eq!((loopback.warning, loopback.paste_only), (None, false));
         let https = uri(Redirect::HttpsOnly, &config);
         assert_eq!(https.uri, "https://localhost:7878/oauth/callback/ctx");
         assert!(https.paste_only && https.warning.unwrap().contains("--paste"));
-        let public = CallbackConfig { public_url: Some(Url::parse("https://d.example/x/").unwrap()), ..config.clone() };
+        let public = Callback { public_url: Some(Url::parse("https://d.example/x/").unwrap()), ..config.clone() };
         assert_eq!(uri(Redirect::HttpsOnly, &public).uri, "https://d.example/x/oauth/callback/ctx");
         assert_eq!(uri(Redirect::HttpsOnly, &public).warning, None);
-        let plain = CallbackConfig { public_url: Some(Url::parse("http://d.example").unwrap()), ..config.clone() };
+        let plain = Callback { public_url: Some(Url::parse("http://d.example").unwrap()), ..config.clone() };
         assert!(uri(Redirect::HttpsOnly, &plain).warning.is_some());
-        let any = CallbackConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
+        let any = Callback { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
         assert!(uri(Redirect::Loopback, &any).warning.is_some());
         assert_eq!(uri(Redirect::LoopbackAnyPort, &any).warning, None);
     }

@@ -24,7 +24,7 @@ pub mod rows;
 pub(crate) mod testing;
 
 pub use apps::{Apps, PinnedApp};
-pub use client::{CallbackConfig, RedirectUri};
+pub use client::RedirectUri;
 pub use error::AuthError;
 pub use record::{Health, Identity};
 pub use refresh::Auth;

@@ -146,7 +146,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_reads_and_goes_away_may_have_acted() {
-        for cut in [&b""[..], b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access", b"nonsense\r\n\r\n"] {
+        for cut in
+            [&b""[..], b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access", b"nonsense\r\n\r\n"]
+        {
             let answer = call(Some(cut)).await.map(|answer| answer.status);
             assert!(matches!(answer, Err(RoadError::Ambiguous(_))), "{cut:?}: {answer:?}");
         }

@@ -97,7 +97,9 @@ impl EgressError {
             Self::Invalid { fix, .. } | Self::Denied { fix, .. } => fix.clone(),
             Self::Tokens(error) => error.fix(),
             Self::Unreachable { host, .. } => Some(format!("check that {host} can be reached from this machine")),
-            Self::Interrupted { .. } => Some("look whether the request took effect before you send it again".to_owned()),
+            Self::Interrupted { .. } => {
+                Some("look whether the request took effect before you send it again".to_owned())
+            }
             Self::Timeout { .. } => Some("try again, or ask for less in one request".to_owned()),
             Self::TooLarge { .. } => Some("ask for less in one request".to_owned()),
             Self::Protocol { .. } | Self::Internal(_) => None,
