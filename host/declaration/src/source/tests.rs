@@ -244,7 +244,7 @@ proptest::proptest! {
 
 #[test]
 fn the_example_of_the_reference_page_is_an_app() {
-    let page = include_str!("../../docs/app-toml.md");
+    let page = include_str!("../../../../docs/app-toml.md");
     let (_, rest) = page.split_once("```toml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
     let app = parse("app.toml", example).unwrap_or_else(|problems| panic!("{problems}"));
