@@ -22,6 +22,9 @@ use crate::config::Callback;
 /// The path in front of a client's context.
 pub const PATH: &str = "/oauth/callback/";
 
+/// How long the last page has to reach its browser.
+const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// A browser came back, and waits for a page.
 pub(super) struct Visit {
     /// The whole URL, as the browser was sent to it.
@@ -58,6 +61,7 @@ impl Page {
 pub struct Listener {
     visits: mpsc::Receiver<Visit>,
     server: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
     address: SocketAddr,
 }
 
@@ -81,12 +85,17 @@ impl Listener {
         let base = config.public_url.as_ref().map_or_else(|| format!("http://{address}"), base_of);
         let door = Arc::new(Door { visits: sender, hosts, base });
         let router = Router::new().fallback(open).with_state(door);
+        let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            let stopped = async {
+                // A dropped sender is a stop too.
+                let _ = stopped.await;
+            };
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
                 tracing::warn!("the callback listener stopped: {error}");
             }
         });
-        Ok(Self { visits, server, address })
+        Ok(Self { visits, server, stop: Some(stop), address })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -98,8 +107,11 @@ impl Listener {
     }
 
     /// Lets the last page reach its browser, then closes.
-    pub(super) async fn close(self) {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    pub(super) async fn close(mut self) {
+        self.visits.close();
+        drop(self.stop.take());
+        // A browser that keeps its connection open is not waited for.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, &mut self.server).await;
     }
 }
 

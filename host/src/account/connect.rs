@@ -4,7 +4,7 @@
 //! to no host that the owner did not confirm; the nickname is unique, and two connects at once get two of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use deputy_declaration::template;
 use deputy_declaration::types::{AuthKind, AuthMethod, InputKind};
@@ -143,7 +143,12 @@ impl Accounts {
             method: method.id.clone(),
             how: "by pasting a key",
         })?;
-        Ok(redirect_uri(oauth2, &context(&self.rows, owner, &pinned.app.slug, &method.id), &self.callback))
+        let mut callback = self.callback.clone();
+        if callback.listen.port() == 0 {
+            // RFC 8252 section 7.3: any port, the one that was given to us.
+            callback.listen = self.bound.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(callback.listen);
+        }
+        Ok(redirect_uri(oauth2, &context(&self.rows, owner, &pinned.app.slug, &method.id), &callback))
     }
 
     pub async fn connect_begin(&self, caller: &Caller, connect: ConnectOAuth) -> Result<Begun, AccountError> {
@@ -262,7 +267,9 @@ impl Accounts {
     }
 
     pub async fn listen(&self) -> Result<Listener, AccountError> {
-        Listener::bind(&self.callback).await
+        let listener = Listener::bind(&self.callback).await?;
+        *self.bound.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener.address());
+        Ok(listener)
     }
 
     /// Tests a candidate, names it, stores it.
@@ -299,12 +306,11 @@ impl Accounts {
                 match tested {
                     Ok(identity) => record.identity = identity,
                     // A grant that is not kept must not stay behind at the provider.
-                    Err(error) => {
-                        if record.client.is_some() {
-                            self.revoke(caller, &record).await;
-                        }
-                        return Err(error);
+                    Err(error) if record.client.is_some() => {
+                        let revoked = self.revoke(caller, &record).await;
+                        return Err(AccountError::NotAdmitted { error: Box::new(error), revoked });
                     }
+                    Err(error) => return Err(error),
                 }
                 record.checked_at = Some(now);
                 (true, None)
@@ -312,31 +318,59 @@ impl Accounts {
             (Some(_), true) => (false, Some("not checked, as you asked".to_owned())),
             (None, _) => (false, Some(format!("not checked: {} declares no test request", app.slug))),
         };
-        self.store_new(&mut record, candidate.nickname).await?;
+        let twin = self.store_new(&mut record, candidate.nickname).await?;
+        let note = match (note, twin) {
+            (Some(note), Some(twin)) => Some(format!("{note}; {twin}")),
+            (note, twin) => note.or(twin),
+        };
         Ok(Connected { account: (&record).into(), checked, note })
     }
 
-    async fn store_new(&self, record: &mut Record, nickname: Option<String>) -> Result<(), AccountError> {
+    /// Stores a new account; says so when the provider's same identity has an account already.
+    async fn store_new(&self, record: &mut Record, nickname: Option<String>) -> Result<Option<String>, AccountError> {
         let owner = record.owner.clone();
         let base = nickname.clone().unwrap_or_else(|| names::derive(record.identity.shown()));
+        let twin = match (&nickname, &record.identity.id) {
+            (None, Some(identity)) => self.twin(&owner, &record.app, &base, identity).await?,
+            _ => None,
+        };
         for _ in 0..NAME_ATTEMPTS {
             record.nickname = match &nickname {
                 Some(nickname) => nickname.clone(),
-                None => names::free(&self.rows, &owner, &record.app, &base).await?,
+                None => names::free(&self.rows, &owner, &record.app, &base, &record.id).await?,
             };
             let mut operations = self.rows.put_account(record, 0)?;
             let name = name_key(&owner, &record.app, &record.nickname);
             operations.push(plain(name, &record.id, Expect::Absent)?);
             operations.extend(counts(record, 1));
+            if let Some(client) = &record.client {
+                operations.push(self.rows.client_unchanged(&owner, &record.app, client).await?);
+            }
             match self.rows.commit(operations).await {
                 Err(error) if error.is_conflict() && nickname.is_some() => {
                     return Err(AccountError::NameTaken { name: record.name() });
                 }
                 Err(error) if error.is_conflict() => continue,
-                result => return Ok(result?),
+                Err(error) => return Err(error.into()),
+                Ok(()) => return Ok(twin),
             }
         }
         Err(AccountError::Busy)
+    }
+
+    /// Some providers end an older grant when the same person gives a second one: the owner should know.
+    async fn twin(
+        &self,
+        owner: &Owner,
+        app: &str,
+        nickname: &str,
+        identity: &str,
+    ) -> Result<Option<String>, AccountError> {
+        let Some(id) = self.rows.named(owner, app, nickname).await? else { return Ok(None) };
+        // A damaged record beside it is told when somebody uses it.
+        let other = self.rows.account(owner, &id).await.unwrap_or_default();
+        let same = other.is_some_and(|other| other.value.identity.id.as_deref() == Some(identity));
+        Ok(same.then(|| format!("{app}/{nickname} is the same identity; delete the one you do not need")))
     }
 
     /// A chosen nickname must be sound and free before anything is sent.

@@ -28,6 +28,11 @@ pub enum AccountError {
     /// The app's test request brought another answer than a working account gives.
     #[error("{app} refused the test request ({method} {path}): {reason}")]
     TestFailed { app: String, method: String, path: String, reason: String, stored: bool },
+    /// An OAuth account that failed its test: its grant was not kept.
+    #[error("{error}; {revoked}")]
+    NotAdmitted { error: Box<AccountError>, revoked: String },
+    #[error("{name} speaks for somebody else now: it was {was}, and the provider says {is}")]
+    IdentityChanged { name: String, was: String, is: String },
     #[error("{app} declares no test request")]
     NoTest { app: String },
     #[error("credentials would go to {host}, which nobody confirmed")]
@@ -59,6 +64,8 @@ impl AccountError {
             Self::NameTaken { .. } => "nickname_taken",
             Self::Cursor { .. } => "cursor_invalid",
             Self::TestFailed { .. } => "test_failed",
+            Self::NotAdmitted { error, .. } => error.code(),
+            Self::IdentityChanged { .. } => "identity_changed",
             Self::NoTest { .. } => "no_test",
             Self::HostUnconfirmed { .. } => "host_unconfirmed",
             Self::CallbackListen { .. } => "callback_unavailable",
@@ -83,6 +90,8 @@ impl AccountError {
             Self::TestFailed { .. } => {
                 Some("nothing was stored; check the key and its scopes, or store it unchecked with --no-check".to_owned())
             }
+            Self::NotAdmitted { error, .. } => error.fix(),
+            Self::IdentityChanged { .. } => Some("delete it, and connect again as the right person".to_owned()),
             Self::NoTest { .. } => Some("make a request of your own with `deputy request`".to_owned()),
             Self::HostUnconfirmed { .. } => Some("if the host is yours, add --confirm-host".to_owned()),
             Self::CallbackListen { .. } => Some(

@@ -10,10 +10,13 @@ mod error;
 mod names;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trials;
 mod verbs;
 mod view;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 pub use callback::Listener;
 pub use connect::{Begun, ConnectKeys, ConnectOAuth, Connected};
@@ -37,6 +40,8 @@ pub struct Accounts {
     road: Arc<dyn TokenRoad>,
     auth: Arc<Auth>,
     callback: Callback,
+    /// Where the last listener stands, for a configured port 0.
+    bound: Mutex<Option<SocketAddr>>,
 }
 
 impl Accounts {
@@ -49,7 +54,7 @@ impl Accounts {
     ) -> Arc<Self> {
         let rows = Rows { store, vault };
         let auth = Arc::new(Auth::new(rows.clone(), apps.clone(), road.clone()));
-        Arc::new(Self { rows, apps, road, auth, callback })
+        Arc::new(Self { rows, apps, road, auth, callback, bound: Mutex::default() })
     }
 
     /// What the road asks for fresh secrets.

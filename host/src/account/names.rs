@@ -12,6 +12,10 @@ use crate::ids::AccountId;
 pub const MAX_NICKNAME: usize = 40;
 /// How many candidates an error lists.
 const MAX_CANDIDATES: usize = 20;
+/// The highest number behind a derived nickname.
+const MAX_NUMBER: u32 = 20;
+/// How many accounts are looked at for a guess at what was meant.
+const MAX_GUESSES: usize = 200;
 
 /// A nickname a person chose: `[a-z0-9-]`, 1 to 40 characters, no `-` at either end.
 pub fn check(nickname: &str) -> Result<(), AccountError> {
@@ -41,17 +45,28 @@ pub fn derive(label: Option<&str>) -> String {
     if nickname.is_empty() { "default".to_owned() } else { nickname.to_owned() }
 }
 
-/// The first of `base`, `base-2`, `base-3`, … that is free.
-pub(super) async fn free(rows: &Rows, owner: &Owner, app: &str, base: &str) -> Result<String, RowsError> {
+/// The first of `base`, `base-2`, `base-3`, … that is free; after some tries, `base` with the end of the id, so that a
+/// thousand accounts of one name do not cost a thousand reads.
+pub(super) async fn free(
+    rows: &Rows,
+    owner: &Owner,
+    app: &str,
+    base: &str,
+    id: &AccountId,
+) -> Result<String, RowsError> {
+    let with = |end: &str| {
+        let head: String = base.chars().take(MAX_NICKNAME - end.len() - 1).collect();
+        format!("{}-{end}", head.trim_end_matches('-'))
+    };
     let mut nickname = base.to_owned();
-    let mut number = 2_u32;
-    while rows.named(owner, app, &nickname).await?.is_some() {
-        let end = format!("-{number}");
-        let head: String = base.chars().take(MAX_NICKNAME - end.len()).collect();
-        nickname = format!("{}{end}", head.trim_end_matches('-'));
-        number += 1;
+    for number in 2..=MAX_NUMBER + 1 {
+        if rows.named(owner, app, &nickname).await?.is_none() {
+            return Ok(nickname);
+        }
+        nickname = with(&number.to_string());
     }
-    Ok(nickname)
+    let id = id.as_str();
+    Ok(with(&id[id.len() - 10..]))
 }
 
 /// The one account that a name means. The sealed record has the last word: an index row that leads to another account
@@ -77,10 +92,34 @@ pub(super) async fn resolve(rows: &Rows, owner: &Owner, name: &str) -> Result<At
             _ => Err(AccountError::Moved { name: format!("{app}/{nickname}") }),
         };
     }
-    let known = rows.names(owner, app, None, MAX_CANDIDATES).await?;
-    let guess = nearest(&nickname, known.iter().map(|(nickname, _)| nickname.as_str()));
-    let guess = guess.map(|guess| format!("{app}/{guess}"));
-    Err(AccountError::NotFound { name: name.chars().take(128).collect(), nearest: guess })
+    Err(not_found(rows, owner, name).await?)
+}
+
+/// With a guess: the account of that nickname at another app, or a name that differs by a slip.
+async fn not_found(rows: &Rows, owner: &Owner, name: &str) -> Result<AccountError, AccountError> {
+    let heads = rows.heads(owner, None, MAX_GUESSES).await?;
+    let known: Vec<String> = heads.iter().map(|head| format!("{}/{}", head.app, head.nickname)).collect();
+    let nickname = name.rsplit('/').next().unwrap_or(name);
+    let guess = heads
+        .iter()
+        .position(|head| head.nickname == nickname)
+        .map(|at| known[at].as_str())
+        .or_else(|| nearest(name, known.iter().map(String::as_str)))
+        .or_else(|| nearest(name, heads.iter().map(|head| head.app.as_str())));
+    let nearest = guess.map(str::to_owned);
+    Ok(AccountError::NotFound { name: name.chars().take(128).collect(), nearest })
+}
+
+/// The id that a name leads to, without opening its record: for what must work on a damaged one.
+pub(super) async fn id_of(rows: &Rows, owner: &Owner, name: &str) -> Result<Option<AccountId>, AccountError> {
+    if let Ok(id) = name.parse::<AccountId>() {
+        return Ok(Some(id));
+    }
+    let (app, nickname) = match name.split_once('/') {
+        Some((app, nickname)) => (app, nickname.to_owned()),
+        None => (name, only(rows, owner, name).await?),
+    };
+    Ok(rows.named(owner, app, &nickname).await?)
 }
 
 async fn record(rows: &Rows, owner: &Owner, id: &AccountId) -> Result<Option<At<Record>>, AccountError> {
@@ -91,7 +130,7 @@ async fn record(rows: &Rows, owner: &Owner, id: &AccountId) -> Result<Option<At<
 async fn only(rows: &Rows, owner: &Owner, app: &str) -> Result<String, AccountError> {
     let mut known = rows.names(owner, app, None, MAX_CANDIDATES + 1).await?;
     match known.len() {
-        0 => Err(AccountError::NotFound { name: app.chars().take(128).collect(), nearest: None }),
+        0 => Err(not_found(rows, owner, app).await?),
         1 => Ok(known.remove(0).0),
         _ => {
             let more = known.len() > MAX_CANDIDATES;

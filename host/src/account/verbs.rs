@@ -1,6 +1,7 @@
 //! What an owner does with accounts that are there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::view::{AccountView, AccountsPage};
 use super::{AccountError, Accounts, check, names};
 use crate::auth::error::AuthError;
-use crate::auth::record::{Head, Health, Record};
+use crate::auth::record::{Head, Health, Identity, Record};
 use crate::auth::rows::{
     At, app_count_key, client_count_key, count_key, head_key, name_key, plain, sealed_key, turn_key,
 };
@@ -20,6 +21,8 @@ use crate::store::{Expect, Op};
 
 /// The most that one page holds.
 const MAX_PAGE: usize = 1_000;
+/// How long a deletion waits for the provider to revoke.
+const REVOKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which accounts to list.
 #[derive(Debug, Default)]
@@ -85,7 +88,10 @@ impl Accounts {
     }
 
     pub async fn show(&self, caller: &Caller, name: &str) -> Result<AccountView, AccountError> {
-        Ok((&names::resolve(&self.rows, &caller.owner, name).await?.value).into())
+        let At { value: record, .. } = names::resolve(&self.rows, &caller.owner, name).await?;
+        let mut view = AccountView::from(&record);
+        view.evidence = self.apps.pinned(&record.declaration).map(|pinned| pinned.app.evidence.clone());
+        Ok(view)
     }
 
     pub async fn rename(&self, caller: &Caller, name: &str, nickname: &str) -> Result<AccountView, AccountError> {
@@ -115,31 +121,45 @@ impl Accounts {
         let pinned = self.apps.pinned(&record.declaration).ok_or_else(missing)?;
         let Some(test) = &pinned.app.test else { return Err(AccountError::NoTest { app: record.app }) };
         let grant = Grant { caller: caller.clone(), account: record.id.clone() };
-        let identity = check::check(&*self.road, &grant, &Anyway(self.auth.clone()), &record.app, test, true).await?;
+        let found = check::check(&*self.road, &grant, &Anyway(self.auth.clone()), &record.app, test, true).await;
+        if let (Ok(Identity { id: Some(is), .. }), Some(was)) = (&found, &record.identity.id)
+            && is != was
+        {
+            let (name, was, is) = (record.name(), was.clone(), is.clone());
+            return Err(AccountError::IdentityChanged { name, was, is });
+        }
         // The request may have refreshed the account: the record is read again.
         for _ in 0..5 {
             let Some(At { value: mut fresh, generation }) = self.rows.account(owner, &record.id).await? else { break };
             fresh.checked_at = Some(self.rows.now());
-            // A test that went through proves a mark wrong.
-            fresh.health = Health::Ok;
-            if identity.id.is_some() || identity.label.is_some() {
-                fresh.identity = identity.clone();
+            if let Ok(identity) = &found {
+                // A test that went through proves a mark wrong. It says nothing of the client.
+                if matches!(fresh.health, Health::NeedsReconnect { .. }) {
+                    fresh.health = Health::Ok;
+                }
+                fresh.identity.id = identity.id.clone().or(fresh.identity.id);
+                fresh.identity.label = identity.label.clone().or(fresh.identity.label);
             }
-            let operations = self.rows.put_account(&fresh, generation)?;
-            match self.rows.commit(operations).await {
+            match self.rows.commit(self.rows.put_account(&fresh, generation)?).await {
                 Err(error) if error.is_conflict() => continue,
                 Err(error) => return Err(error.into()),
                 Ok(()) => break,
             }
         }
-        let shown = identity.shown().map(str::to_owned);
+        let shown = found?.shown().map(str::to_owned);
         Ok(Tested { id: record.id.clone(), name: record.name(), ok: true, identity: shown })
     }
 
     /// Forgets an account. Its tokens are revoked first, where the app says how; a provider that cannot be reached
     /// does not keep an account alive.
     pub async fn delete(&self, caller: &Caller, name: &str) -> Result<Deleted, AccountError> {
-        let At { value: record, .. } = names::resolve(&self.rows, &caller.owner, name).await?;
+        let record = match names::resolve(&self.rows, &caller.owner, name).await {
+            Ok(at) => at.value,
+            Err(error @ AccountError::Auth(AuthError::Vault(_) | AuthError::Refused { .. })) => {
+                return self.forget(caller, name, error).await;
+            }
+            Err(error) => return Err(error),
+        };
         let revoked = self.revoke(caller, &record).await;
         for _ in 0..5 {
             let Some(At { value: fresh, generation }) = self.rows.account(&record.owner, &record.id).await? else {
@@ -154,10 +174,38 @@ impl Accounts {
         Err(AccountError::Busy)
     }
 
-    /// Ends an account's tokens at the provider, and says in words what came of it.
+    /// Deletes an account whose record does not open any more: by what its plain rows say.
+    async fn forget(&self, caller: &Caller, name: &str, error: AccountError) -> Result<Deleted, AccountError> {
+        let owner = &caller.owner;
+        let Some(id) = names::id_of(&self.rows, owner, name).await? else { return Err(error) };
+        let Some(head) = self.rows.head(owner, &id).await? else { return Err(error) };
+        let mut operations = vec![
+            Op::Delete { key: sealed_key(owner, &id), expect: Expect::Any },
+            Op::Delete { key: head_key(owner, &id), expect: Expect::Any },
+            Op::Delete { key: turn_key(owner, &id), expect: Expect::Any },
+            Op::Add { key: count_key(owner), delta: -1 },
+            Op::Add { key: app_count_key(owner, &head.app), delta: -1 },
+        ];
+        if self.rows.named(owner, &head.app, &head.nickname).await?.as_ref() == Some(&id) {
+            operations.push(Op::Delete { key: name_key(owner, &head.app, &head.nickname), expect: Expect::Any });
+        }
+        self.rows.commit(operations).await?;
+        let revoked = format!("not revoked at the provider ({error}): remove the access there");
+        Ok(Deleted { id, name: format!("{}/{}", head.app, head.nickname), revoked })
+    }
+
+    /// Ends an account's tokens at the provider, and says in words what came of it. Bounded: a provider that hangs
+    /// holds nothing up.
     pub(super) async fn revoke(&self, caller: &Caller, record: &Record) -> String {
-        let revoked = obtain::revoke(&self.rows, &*self.apps, &*self.road, caller, record).await;
-        revoked.unwrap_or_else(|error| format!("not revoked at the provider: {error}"))
+        let revoking = obtain::revoke(&self.rows, &*self.apps, &*self.road, caller, record);
+        match tokio::time::timeout(REVOKE_LIMIT, revoking).await {
+            Ok(Ok(revoked)) => revoked,
+            Ok(Err(error)) => format!("not revoked at the provider: {error}"),
+            Err(_) => format!(
+                "perhaps not revoked: the provider did not answer within {} s; remove the access there",
+                REVOKE_LIMIT.as_secs()
+            ),
+        }
     }
 
     /// How many accounts an owner has at an app.

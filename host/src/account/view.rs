@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use deputy_declaration::types::Evidence;
 use serde::Serialize;
 
 use crate::auth::record::{Head, Health, Record};
@@ -55,6 +56,9 @@ pub struct AccountView {
     pub health: Health,
     pub created_at: Time,
     pub checked_at: Option<Time>,
+    /// How well the facts of its declaration are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// A token without its value.
@@ -104,6 +108,7 @@ impl From<&Record> for AccountView {
             health: record.health.clone(),
             created_at: record.created_at,
             checked_at: record.checked_at,
+            evidence: None,
         }
     }
 }

@@ -223,10 +223,19 @@ impl Rows {
         Ok(clients)
     }
 
+    /// Fails a commit when the client was changed or removed meanwhile.
+    pub async fn client_unchanged(&self, owner: &Owner, app: &str, id: &ClientId) -> Result<Op, AuthError> {
+        let missing = || AuthError::ClientMissing { app: app.to_owned(), redirect_uri: String::new() };
+        let generation = self.client(owner, id).await?.ok_or_else(missing)?.generation;
+        Ok(Op::Check { key: client_key(owner, id), expect: Expect::Generation(generation) })
+    }
+
     /// Forgets the current client, unless accounts still need it for their refresh.
     pub async fn remove_client(&self, owner: &Owner, app: &str, method: &str) -> Result<Option<Client>, AuthError> {
         let Some(client) = self.current_client(owner, app, method).await? else { return Ok(None) };
         let count_key = client_count_key(owner, client.value.id.as_str());
+        let counted =
+            self.store.get(&count_key).await?.map_or(Expect::Absent, |row| Expect::Generation(row.generation));
         let count = self.count(&count_key).await?;
         if count > 0 {
             return Err(AuthError::ClientInUse { app: app.to_owned(), count });
@@ -234,6 +243,8 @@ impl Rows {
         let operations = vec![
             Op::Delete { key: client_key(owner, &client.value.id), expect: Expect::Generation(client.generation) },
             Op::Delete { key: current_key(owner, app, method), expect: Expect::Any },
+            // An account that was made since then counts itself.
+            Op::Check { key: count_key, expect: counted },
         ];
         self.commit(operations).await?;
         Ok(Some(client.value))

@@ -149,6 +149,9 @@ impl AuthError {
             Self::Key { help, .. } => help.clone(),
             Self::KeyMissing { .. } => Some("paste it at the prompt, or give it on standard input".to_owned()),
             Self::KeyUnknown { .. } => None,
+            Self::ClientMissing { app, redirect_uri } if redirect_uri.is_empty() => {
+                Some(format!("run `deputy client set {app}`"))
+            }
             Self::ClientMissing { app, redirect_uri } => Some(format!(
                 "register one at the provider with the redirect URI {redirect_uri}, then run `deputy client set {app}`"
             )),

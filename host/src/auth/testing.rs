@@ -88,6 +88,21 @@ methods.token.header.X-Token = "{key}"
     source::parse("shop.toml", text).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
+/// An app at a base URL of the owner's choice.
+pub fn own() -> App {
+    let text = r#"
+slug = "own"
+name = "Own"
+summary = "A test."
+evidence = { level = "facts", date = "2026-11-23", source = "a test" }
+base = "{base_url}"
+inputs.base_url = { kind = "base-url" }
+methods.token.tokens.key = { label = "Key" }
+methods.token.header.X-Token = "{key}"
+"#;
+    source::parse("own.toml", text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
 pub fn pinned(app: &App) -> PinnedApp {
     PinnedApp { hash: format!("hash of {} {:?}", app.slug, app.base), app: Arc::new(app.clone()) }
 }
