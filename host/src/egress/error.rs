@@ -66,9 +66,9 @@ impl TokensError {
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::NotFound => Some("see `deputy account list`".to_owned()),
-            Self::NeedsReconnect { name, .. } => Some(format!("run `deputy account reconnect {name}`")),
+            Self::NeedsReconnect { name, .. } => Some(reconnect(name)),
             Self::Client { app, .. } => Some(format!("check the registration, then run `deputy client set {app}`")),
-            Self::NotRenewable { name } => Some(format!("paste a new key with `deputy account replace {name}`")),
+            Self::NotRenewable { name } => Some(reconnect(name)),
             Self::Transient { .. } => Some("try again in a moment".to_owned()),
             Self::Internal(_) => None,
         }
@@ -113,4 +113,10 @@ impl EgressError {
     pub(super) fn denied(rule: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::Denied { rule, message: message.into(), fix: Some(fix.into()) }
     }
+}
+
+/// What the owner of an account does when its credentials are of no use any more. `name`: `app/nickname`.
+pub(crate) fn reconnect(name: &str) -> String {
+    let app = name.split('/').next().unwrap_or(name);
+    format!("connect it again with `deputy connect {app}`, then `deputy account delete {name}`")
 }

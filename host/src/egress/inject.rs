@@ -14,7 +14,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::caller_headers::{check_credential_slots, check_host_headers, folded};
-use super::{EgressError, Live};
+use super::{EgressError, Live, reconnect};
 use crate::vault::Secret;
 
 /// RFC 3986 section 2.3: all but the unreserved characters.
@@ -104,7 +104,7 @@ fn choose<'a>(live: &Live, method: &'a AuthMethod, wanted: Option<&str>) -> Resu
             Some(token) => Err(EgressError::denied(
                 "credential",
                 format!("{} has no `{token}` token, which the rule set `{wanted}` needs", live.name),
-                format!("run `deputy account reconnect {}` and give it one", live.name),
+                reconnect(&live.name),
             )),
         };
     }
@@ -116,7 +116,7 @@ fn choose<'a>(live: &Live, method: &'a AuthMethod, wanted: Option<&str>) -> Resu
         None => Err(EgressError::denied(
             "credential",
             format!("{} lacks the tokens of every rule set ({})", live.name, names()),
-            format!("run `deputy account reconnect {}`", live.name),
+            reconnect(&live.name),
         )),
     }
 }
@@ -146,7 +146,7 @@ fn apply(live: &Live, rule: &Rule, url: &mut Url, injected: &mut Injected) -> Re
                 return Err(EgressError::denied(
                     "credential",
                     format!("the user name of {} holds a colon, which Basic (RFC 7617) cannot carry", live.name),
-                    format!("run `deputy account reconnect {}`", live.name),
+                    reconnect(&live.name),
                 ));
             }
             let password = render(live, &rule.password, &mut injected.forms)?;
@@ -177,7 +177,7 @@ fn insert(live: &Live, headers: &mut HeaderMap, name: HeaderName, value: &[u8]) 
         EgressError::denied(
             "credential",
             format!("the header `{name}` made from {} would hold a control byte", live.name),
-            format!("run `deputy account reconnect {}`", live.name),
+            reconnect(&live.name),
         )
     })?;
     value.set_sensitive(true);
@@ -201,7 +201,7 @@ fn render(
             EgressError::denied(
                 "credential",
                 format!("the credential of {} cannot be made: {error}", live.name),
-                format!("run `deputy account reconnect {}`", live.name),
+                reconnect(&live.name),
             )
         })
     };

@@ -27,6 +27,7 @@ mod target;
 mod tests;
 
 pub use audit::{Audit, AuditLine, FileAudit, MemoryAudit};
+pub(crate) use error::reconnect;
 pub use error::{EgressError, TokensError};
 pub use policy::{Limits, Policy};
 pub use request::{Answer, AnswerBody, Body, Request};

@@ -85,7 +85,7 @@ impl From<EgressError> for Refusal {
             }
             EgressError::Tokens(error) => match error {
                 TokensError::NeedsReconnect { name, .. } => {
-                    (RefusalCode::NeedsReconnect, Some(format!("run `deputy account reconnect {name}`")))
+                    (RefusalCode::NeedsReconnect, Some(crate::egress::reconnect(&name)))
                 }
                 TokensError::NotFound => {
                     (RefusalCode::NotBound, Some("the account is gone: bind another with `--bind`".to_owned()))
@@ -94,7 +94,7 @@ impl From<EgressError> for Refusal {
                     (RefusalCode::Denied, Some(format!("run `deputy client set {app}` with the right id and secret")))
                 }
                 TokensError::NotRenewable { name } => {
-                    (RefusalCode::NeedsReconnect, Some(format!("run `deputy account reconnect {name}`")))
+                    (RefusalCode::NeedsReconnect, Some(crate::egress::reconnect(&name)))
                 }
                 TokensError::Transient { .. } => (RefusalCode::Unreachable, Some("try again later".to_owned())),
                 TokensError::Internal(detail) => {
