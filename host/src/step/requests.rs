@@ -399,7 +399,7 @@ mod tests {
         let gone = TokensError::NeedsReconnect { name: "slack/work".to_owned(), reason: "revoked".to_owned() };
         let refusal = Refusal::from(EgressError::Tokens(gone));
         assert_eq!(refusal.code, RefusalCode::NeedsReconnect);
-        assert!(refusal.fix.unwrap().contains("deputy account reconnect slack/work"));
+        assert!(refusal.fix.unwrap().contains("deputy connect slack"));
 
         let refusal = Refusal::from(EgressError::Internal("the disk says /secret/place".to_owned()));
         assert!(!refusal.message.contains("place"), "a guest learns nothing of the host");
