@@ -26,8 +26,8 @@ const ABOUT: &str = "Lets code use people's accounts without ever holding their 
 const LONG_ABOUT: &str = "\
 Lets code use people's accounts without ever holding their keys.
 
-A person connects an account at an app once, by OAuth or by pasting a key. From then on an HTTP request or a
-sandboxed step calls the app through that account: deputy adds the credential on the way out, keeps it fresh, and
+A person connects an account at an app once, by OAuth or by pasting a key. From then on an HTTP request or a \
+sandboxed step calls the app through that account: deputy adds the credential on the way out, keeps it fresh, and \
 scrubs it from the answer.";
 
 const AFTER_HELP: &str = "\
@@ -144,7 +144,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         let rendered = error.render().to_string();
         let mut lines = rendered.lines();
-        let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        // The first paragraph: a sentence, or a sentence and the names it is about.
+        let message: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let message = message.join(" ").trim_start_matches("error: ").to_owned();
         let fix = lines.map(str::trim).find(|line| line.starts_with("Usage:") || line.starts_with("tip:"));
         let mut error = Error::new("usage", message);
         error.fix = fix.map(str::to_owned);
