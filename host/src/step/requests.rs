@@ -11,9 +11,8 @@ use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use wasmtime_wasi_io::async_trait;
-use wasmtime_wasi_io::poll::Pollable;
-use wasmtime_wasi_io::streams::{InputStream, StreamError, StreamResult};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
 
 use super::outcome::RequestSummary;
 use super::{Bound, Road, RunLimits};
