@@ -40,6 +40,8 @@ const NAME_ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub struct ConnectKeys {
     pub app: String,
+    /// The version that the person agreed to; none: whichever is current.
+    pub app_hash: Option<String>,
     /// An id of a keys method; none: the app's first one.
     pub method: Option<String>,
     /// None: from the identity.
@@ -56,6 +58,8 @@ pub struct ConnectKeys {
 #[derive(Debug)]
 pub struct ConnectOAuth {
     pub app: String,
+    /// The version that the person agreed to; none: whichever is current.
+    pub app_hash: Option<String>,
     /// An id of an OAuth method; none: the app's first one.
     pub method: Option<String>,
     pub nickname: Option<String>,
@@ -102,8 +106,17 @@ struct Candidate {
 }
 
 impl Accounts {
+    /// The current version, if it is the one that was agreed to: secrets typed for one app never go to another.
+    fn agreed(&self, app: &str, hash: Option<&str>) -> Result<PinnedApp, AccountError> {
+        let pinned = self.current(app)?;
+        match hash {
+            Some(hash) if hash != pinned.hash => Err(AccountError::AppChanged { app: app.to_owned() }),
+            _ => Ok(pinned),
+        }
+    }
+
     pub async fn connect_keys(&self, caller: &Caller, connect: ConnectKeys) -> Result<Connected, AccountError> {
-        let pinned = self.current(&connect.app)?;
+        let pinned = self.agreed(&connect.app, connect.app_hash.as_deref())?;
         let is_keys = |method: &AuthMethod| matches!(method.kind, AuthKind::Keys);
         let method = choose(&pinned, connect.method.as_deref(), is_keys, "in a browser, by OAuth")?;
         let inputs = check_inputs(&pinned.app, &connect.inputs)?;
@@ -153,7 +166,7 @@ impl Accounts {
 
     pub async fn connect_begin(&self, caller: &Caller, connect: ConnectOAuth) -> Result<Begun, AccountError> {
         let owner = &caller.owner;
-        let pinned = self.current(&connect.app)?;
+        let pinned = self.agreed(&connect.app, connect.app_hash.as_deref())?;
         let app = &pinned.app;
         let method =
             choose(&pinned, connect.method.as_deref(), |method| oauth2_of(method).is_some(), "by pasting a key")?;

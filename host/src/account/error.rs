@@ -35,6 +35,8 @@ pub enum AccountError {
     IdentityChanged { name: String, was: String, is: String },
     #[error("{app} declares no test request")]
     NoTest { app: String },
+    #[error("`{app}` was installed anew while you were asked")]
+    AppChanged { app: String },
     #[error("credentials would go to {host}, which nobody confirmed")]
     HostUnconfirmed { host: String },
     #[error("cannot listen at {address} for the browser's answer: {reason}")]
@@ -67,6 +69,7 @@ impl AccountError {
             Self::NotAdmitted { error, .. } => error.code(),
             Self::IdentityChanged { .. } => "identity_changed",
             Self::NoTest { .. } => "no_test",
+            Self::AppChanged { .. } => "app_changed",
             Self::HostUnconfirmed { .. } => "host_unconfirmed",
             Self::CallbackListen { .. } => "callback_unavailable",
             Self::CallbackTimeout => "connect_timeout",
@@ -93,6 +96,7 @@ impl AccountError {
             Self::NotAdmitted { error, .. } => error.fix(),
             Self::IdentityChanged { .. } => Some("delete it, and connect again as the right person".to_owned()),
             Self::NoTest { .. } => Some("make a request of your own with `deputy request`".to_owned()),
+            Self::AppChanged { app } => Some(format!("look at `deputy app show {app}`, then try again")),
             Self::HostUnconfirmed { .. } => Some("if the host is yours, add --confirm-host".to_owned()),
             Self::CallbackListen { .. } => Some(
                 "close what uses the address (another `deputy connect`?), set `[callback] listen` in deputy.toml, or use \

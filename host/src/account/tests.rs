@@ -30,6 +30,7 @@ fn bench() -> Bench {
 fn keys(nickname: Option<&str>) -> ConnectKeys {
     ConnectKeys {
         app: "as".to_owned(),
+        app_hash: None,
         method: Some("token".to_owned()),
         nickname: nickname.map(str::to_owned),
         inputs: BTreeMap::new(),
@@ -64,6 +65,7 @@ impl Bench {
     async fn begin(&self) -> Result<Begun, AccountError> {
         let connect = ConnectOAuth {
             app: "as".to_owned(),
+            app_hash: None,
             method: None,
             nickname: None,
             inputs: BTreeMap::new(),
@@ -227,4 +229,11 @@ async fn without_a_client_the_redirect_uri_is_told() {
     let error = bench().begin().await.unwrap_err();
     assert_eq!(error.code(), "client_missing");
     assert!(error.fix().unwrap().contains("http://127.0.0.1:7878/oauth/callback/"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_key_typed_for_one_version_goes_to_no_other() {
+    let bench = bench();
+    let other = ConnectKeys { app_hash: Some("of another version".to_owned()), ..keys(None) };
+    assert_eq!(bench.accounts.connect_keys(&bench.caller, other).await.unwrap_err().code(), "app_changed");
 }

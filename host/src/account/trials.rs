@@ -52,6 +52,7 @@ impl World {
     fn keys(app: &str, key: &str) -> ConnectKeys {
         ConnectKeys {
             app: app.into(),
+            app_hash: None,
             method: None,
             nickname: None,
             inputs: BTreeMap::new(),
@@ -73,6 +74,7 @@ impl World {
     async fn begin(&self) -> (Begun, String) {
         let begin = ConnectOAuth {
             app: "as".into(),
+            app_hash: None,
             method: None,
             nickname: None,
             inputs: BTreeMap::new(),

@@ -238,7 +238,13 @@ impl Catalog {
             return Ok(app);
         }
         let bytes = self.files.get(hash)?.ok_or_else(|| AppError::UnknownVersion { hash: hash.to_owned() })?;
-        Ok(self.remember(hash, parse(&bytes)?))
+        let app = parse(&bytes)?;
+        // The folder may have been written by somebody else since.
+        let findings = validate(&app);
+        if !findings.is_empty() {
+            return Err(AppError::Unsound(findings));
+        }
+        Ok(self.remember(hash, app))
     }
 
     /// As [`Self::installed`], and it bears the name under which the index lists it.

@@ -1,7 +1,7 @@
 //! OAuth client registrations: one current client per owner, app and method, sealed.
 //!
-//! Promises: a client secret goes only to the token endpoints it was registered for, so a later declaration with the
-//! same slug inherits nothing; the redirect URI of a client never changes, whatever its id and secret become. A client
+//! Promises: a client secret goes only to the token endpoints it was registered for, and the tokens it obtains only to
+//! the origins declared then, so a later declaration with the same slug inherits nothing; the redirect URI of a client never changes, whatever its id and secret become. A client
 //! that was replaced stays for the accounts that were made with it.
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -64,7 +64,7 @@ impl Client {
     }
 }
 
-/// What a client is registered for: each token endpoint as declared, or, where an owner's base URL decides its host,
+/// What a client is registered for: where its tokens may go, and each token endpoint as declared, or, where an owner's base URL decides its host,
 /// the URL itself.
 fn endpoints(app: &App, method: &AuthMethod, inputs: &BTreeMap<String, String>) -> Result<Vec<String>, AuthError> {
     let Some(oauth2) = oauth2_of(method) else { return Ok(Vec::new()) };
@@ -73,13 +73,21 @@ fn endpoints(app: &App, method: &AuthMethod, inputs: &BTreeMap<String, String>) 
         ("refresh-url", oauth2.refresh_url.as_ref()),
         ("revoke-url", oauth2.revoke_url.as_ref()),
     ];
-    let mut endpoints = Vec::new();
+    let written = |part: serde_json::Result<String>| part.map_err(|error| AuthError::Internal(error.to_string()));
+    // Tokens that this client obtains go where these say.
+    let mut endpoints = vec![
+        format!("base {}", written(serde_json::to_string(&app.base))?),
+        format!("rules {}", written(serde_json::to_string(&method.rule_sets))?),
+    ];
+    for origin in &app.reach.origins {
+        endpoints.push(format!("origin {}", written(serde_json::to_string(origin))?));
+    }
     for (place, template) in declared {
         let Some(template) = template else { continue };
         endpoints.push(if is_pinned(app, template) {
             template::url(app, template, inputs, place)?.to_string()
         } else {
-            serde_json::to_string(template).map_err(|error| AuthError::Internal(error.to_string()))?
+            written(serde_json::to_string(template))?
         });
     }
     Ok(endpoints)
@@ -195,7 +203,13 @@ impl Rows {
             Some(old) => (old.value.id.clone(), old.value.created_at, old.generation),
             None => (ClientId::new(), self.now(), 0),
         };
-        let endpoints = endpoints(app, method, inputs)?;
+        let mut endpoints = endpoints(app, method, inputs)?;
+        // Accounts of an older version, which was agreed to as well, go on with this client.
+        if let Some(old) = kept {
+            endpoints.extend(old.value.endpoints);
+            endpoints.sort();
+            endpoints.dedup();
+        }
         let client = Client {
             id: id.clone(),
             owner: owner.clone(),

@@ -45,7 +45,7 @@ pub enum AuthError {
     ScopeUnknown { app: String, scope: String, nearest: Option<String> },
     #[error("no OAuth client is registered for {app}")]
     ClientMissing { app: String, redirect_uri: String },
-    #[error("the client of {app} was registered for other token endpoints, and its secret stays away from these")]
+    #[error("the client of {app} was registered for another version of it, with other endpoints, origins or rules")]
     ClientElsewhere { app: String },
     #[error("the client id cannot be right: {reason}")]
     ClientInvalid { reason: &'static str },

@@ -145,14 +145,18 @@ fn seconds(value: &Value) -> Option<u64> {
 }
 
 fn scopes(value: &Value) -> Option<Vec<String>> {
-    let words = |text: &str| -> Vec<String> {
-        text.split([' ', ',']).map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    // RFC 6749 section 3.3: visible ASCII without quotes and backslashes. Nothing else is ever shown.
+    let sound = |word: &&str| {
+        (1..=256).contains(&word.len()) && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
     };
-    match value {
-        Value::String(text) => Some(words(text)),
-        Value::Array(values) => Some(values.iter().filter_map(Value::as_str).flat_map(words).collect()),
-        _ => None,
-    }
+    let words = |text: &str| -> Vec<String> { text.split([' ', ',']).filter(sound).map(str::to_owned).collect() };
+    let mut scopes: Vec<String> = match value {
+        Value::String(text) => words(text),
+        Value::Array(values) => values.iter().filter_map(Value::as_str).flat_map(words).collect(),
+        _ => return None,
+    };
+    scopes.truncate(200);
+    Some(scopes)
 }
 
 #[cfg(test)]

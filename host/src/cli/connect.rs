@@ -69,6 +69,7 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
         output.note(&format!("{DIM}checking with {} …{DIM:#}", plan.name));
         let keys = ConnectKeys {
             app: args.app,
+            app_hash: Some(plan.app_hash),
             method: Some(plan.method),
             nickname: args.name,
             inputs,
@@ -95,6 +96,7 @@ async fn oauth(
 ) -> Result<Connected, Error> {
     let begin = ConnectOAuth {
         app: args.app,
+        app_hash: Some(plan.app_hash),
         method: Some(plan.method),
         nickname: args.name,
         inputs,
@@ -236,7 +238,13 @@ fn describe(connected: &Connected) -> String {
 fn open_browser(url: &str) -> bool {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let quiet = std::process::Stdio::null;
-    let spawned = std::process::Command::new(program).arg(url).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn();
+    let mut command = std::process::Command::new(program);
+    command.arg(url).stdin(quiet()).stdout(quiet()).stderr(quiet());
+    // A browser lives long and hands its environment on: the key of the vault must not be in it.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DEPUTY_")) {
+        command.env_remove(name);
+    }
+    let spawned = command.spawn();
     spawned.is_ok()
 }
 

@@ -68,6 +68,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     let listener = deputy.connect_listen(&caller).await?;
     let begin = ConnectOAuth {
         app: app.clone(),
+        app_hash: None,
         method: None,
         nickname: None,
         inputs: BTreeMap::new(),

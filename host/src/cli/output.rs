@@ -54,24 +54,29 @@ impl Output {
             return;
         }
         let mut out = anstream::stderr();
-        let _ = writeln!(out, "{BAD}error{BAD:#}: {}", error.message);
+        let _ = writeln!(out, "{BAD}error{BAD:#}: {}", printable(&error.message));
         for problem in &error.problems {
             let place = match problem.line {
                 0 => problem.file.clone(),
                 line => format!("{}:{line}:{}", problem.file, problem.column),
             };
-            let _ = writeln!(out, "  {BOLD}{place}{BOLD:#}: {}", problem.message);
+            let _ = writeln!(out, "  {BOLD}{}{BOLD:#}: {}", printable(&place), printable(&problem.message));
             if let Some(help) = &problem.help {
-                let _ = writeln!(out, "    {DIM}help:{DIM:#} {help}");
+                let _ = writeln!(out, "    {DIM}help:{DIM:#} {}", printable(help));
             }
         }
         for candidate in &error.candidates {
-            let _ = writeln!(out, "  {candidate}");
+            let _ = writeln!(out, "  {}", printable(candidate));
         }
         if let Some(fix) = &error.fix {
-            let _ = writeln!(out, "{GOOD}fix{GOOD:#}: {fix}");
+            let _ = writeln!(out, "{GOOD}fix{GOOD:#}: {}", printable(fix));
         }
     }
+}
+
+/// Text of a step, an app or a provider must not steer the terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 pub fn stdout_failed(error: &std::io::Error) -> Error {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::output::{DIM, GOOD, Output, table};
+use super::output::{DIM, GOOD, Output, printable, table};
 use super::{Done, Error, prompt};
 use crate::deputy::{Caller, Deputy, LogLine, PropKind, StepRun};
 
@@ -131,12 +131,7 @@ fn kind(kind: &PropKind) -> String {
 
 fn print_log(line: &LogLine) {
     let level = format!("{:?}", line.level).to_lowercase();
-    let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message));
-}
-
-/// A step is hostile: its log lines must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message).replace('\n', "\n  "));
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

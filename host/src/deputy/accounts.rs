@@ -23,6 +23,8 @@ pub use crate::account::{
 /// What connecting will ask for.
 #[derive(Debug, Serialize)]
 pub struct ConnectPlan {
+    /// The version that the person was asked about. Connecting with another one is refused.
+    pub app_hash: String,
     /// The app's name, as its vendor writes it.
     pub name: String,
     pub method: String,
@@ -87,7 +89,7 @@ pub struct ClientRemoved {
 
 impl Deputy {
     pub async fn connect_plan(&self, _caller: &Caller, app: &str, method: Option<&str>) -> Result<ConnectPlan, Error> {
-        let app = self.catalog.current(app)?.app;
+        let crate::app::Pinned { app, hash, .. } = self.catalog.current(app)?;
         let found = match method {
             Some(id) => app.methods.iter().find(|method| method.id == id),
             None => app.methods.first(),
@@ -102,6 +104,7 @@ impl Deputy {
             AuthKind::OAuth2Code(_) => "oauth2",
         };
         Ok(ConnectPlan {
+            app_hash: hash,
             name: app.name.clone(),
             method: method.id.clone(),
             kind,
@@ -221,6 +224,11 @@ impl Deputy {
     pub(super) async fn refuse_while_used(&self, caller: &Caller, slug: &str) -> Result<(), Error> {
         let count = self.opened().await?.accounts.count_of(&caller.owner, slug).await?;
         if count == 0 {
+            let clients = self.opened().await?.accounts.rows().clients(&caller.owner).await?;
+            if clients.iter().any(|client| client.app == slug) {
+                return Err(Error::new("app_in_use", format!("`{slug}` still has an OAuth client"))
+                    .with_fix(format!("run `deputy client remove {slug}` first")));
+            }
             return Ok(());
         }
         let plural = if count == 1 { "account" } else { "accounts" };

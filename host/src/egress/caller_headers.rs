@@ -45,6 +45,9 @@ fn belongs_to_host(name: &str) -> bool {
             | "expect"
             | "alt-used"
             | "accept-encoding"
+            // An echo read in slices is never long enough to be recognised.
+            | "range"
+            | "if-range"
     ) || name.starts_with("proxy-")
         || name.starts_with("x-forwarded")
         || name.starts_with(':')
@@ -180,7 +183,7 @@ mod tests {
             let error = check_host_headers(&headers(&[name]), 1000).expect_err(name);
             assert!(error.to_string().contains(&name.to_ascii_lowercase()), "{error}");
         }
-        assert!(check_host_headers(&headers(&["accept", "content-type", "x-trace", "range", "origin"]), 1000).is_ok());
+        assert!(check_host_headers(&headers(&["accept", "content-type", "x-trace", "origin"]), 1000).is_ok());
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl Entry {
             app: String::new(),
             account,
             purpose: purpose.to_owned(),
-            method: method.to_string(),
+            // A caller chooses it, and may choose a long one.
+            method: method.as_str().chars().take(32).collect(),
             origin: String::new(),
             path: String::new(),
             status: None,

@@ -285,6 +285,8 @@ fn forms_of(secret: &[u8], forms: &mut Vec<Form>) {
         }
     };
     add(secret.to_vec());
+    // As the name of a header.
+    add(secret.to_ascii_lowercase());
     for set in [RESERVED, FORM, NON_ALPHANUMERIC] {
         let upper = Zeroizing::new(percent_encode(secret, set).to_string());
         add(lower_escapes(&upper));

@@ -24,7 +24,7 @@ pub(super) fn methods(check: &mut Check<'_>) {
         tokens(check, &path, method);
         rule_sets(check, &path, method);
         if let AuthKind::OAuth2Code(oauth2) = &method.kind {
-            self::oauth2(check, &format!("{path}.kind.oauth2-code"), oauth2);
+            self::oauth2(check, &format!("{path}.kind.oauth2-code"), method, oauth2);
         }
     }
 }
@@ -173,7 +173,7 @@ fn literal(check: &mut Check<'_>, path: &str, template: &[Part], fault: impl Fn(
     }
 }
 
-fn oauth2<'a>(check: &mut Check<'a>, path: &str, oauth2: &'a OAuth2) {
+fn oauth2<'a>(check: &mut Check<'a>, path: &str, method: &AuthMethod, oauth2: &'a OAuth2) {
     check.url(&format!("{path}.authorize-url"), &oauth2.authorize_url);
     check.url(&format!("{path}.token-url"), &oauth2.token_url);
     for (field, template) in [("refresh-url", &oauth2.refresh_url), ("revoke-url", &oauth2.revoke_url)] {
@@ -203,6 +203,7 @@ fn oauth2<'a>(check: &mut Check<'a>, path: &str, oauth2: &'a OAuth2) {
         }
     }
     check.pointer(&format!("{path}.error"), &oauth2.error);
+    error_place(check, path, method, &oauth2.error);
     let codes = oauth2.errors.iter().enumerate().map(|(at, error)| (format!("{path}.errors[{at}].code"), &error.code));
     check.unique("error code", codes);
     if let Rotation::Grace(0) = oauth2.rotation {
@@ -244,5 +245,20 @@ fn params(check: &mut Check<'_>, path: &str, params: &[Param], owned: &[&str]) {
         } else if owned.contains(&param.name.as_str()) {
             check.fail(path, format!("the parameter `{}` belongs to the host", param.name));
         }
+    }
+}
+
+/// What stands at the error's place is shown to people: it must not be a place of tokens, or lie around or in one.
+fn error_place(check: &mut Check<'_>, path: &str, method: &AuthMethod, error: &str) {
+    let replies = method.tokens.iter().filter_map(|token| token.reply.as_ref());
+    let declared = replies.flat_map(|reply| [Some(reply.access.as_str()), reply.refresh.as_deref()]).flatten();
+    let within =
+        |one: &str, other: &str| one == other || one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+    let mut secret = declared.chain(["/access_token", "/refresh_token", "/id_token"]);
+    if let Some(token) = secret.find(|token| within(error, token) || within(token, error)) {
+        check.fail(
+            format!("{path}.error"),
+            format!("`{error}` is where a token stands (`{token}`), and errors are shown"),
+        );
     }
 }

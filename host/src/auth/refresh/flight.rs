@@ -1,7 +1,7 @@
 //! One refresh per account in this process: whoever comes second waits for the first one's outcome.
 //!
-//! A flight is a task of its own, so a caller that goes away does not end it, and it has a hard deadline, so that a
-//! stuck one blocks nobody until restart.
+//! A flight is a task of its own, so a caller that goes away does not end it. Waiting has a deadline, the flight has
+//! none: a call on the wire may bring new tokens, and is bounded by the road's own limits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Failure;
 use crate::ids::AccountId;
 
-/// The hard deadline of a flight: more than one token call takes, half of what a lease lasts.
+/// The longest that anybody waits for a flight: more than one token call takes.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub type Landing = Result<(), Failure>;
@@ -57,9 +57,7 @@ impl Flights {
                     let board = Board { flights: self.clone(), account: account.clone() };
                     let flight = start();
                     tokio::spawn(async move {
-                        let outcome = tokio::time::timeout(DEADLINE, flight).await.unwrap_or_else(|_| {
-                            Err(Failure::Transient { reason: format!("it took longer than {} s", DEADLINE.as_secs()) })
-                        });
+                        let outcome = flight.await;
                         drop(board);
                         // Nobody waits any more: the store has the outcome.
                         let _ = sender.send(Some(outcome));
@@ -68,9 +66,10 @@ impl Flights {
                 }
             }
         };
-        match landing.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
-            Err(_) => Err(Failure::Internal { reason: "the refresh ended early".to_owned() }),
+        match tokio::time::timeout(DEADLINE, landing.wait_for(Option::is_some)).await {
+            Err(_) => Err(Failure::Transient { reason: format!("it takes longer than {} s", DEADLINE.as_secs()) }),
+            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Ok(())),
+            Ok(Err(_)) => Err(Failure::Internal { reason: "the refresh ended early".to_owned() }),
         }
     }
 
