@@ -353,4 +353,22 @@ mod tests {
         assert_ne!(stable, context(&rows, &owner, "github", "oauth"));
         assert!(stable.len() == 24 && stable.bytes().all(|byte| byte.is_ascii_alphanumeric()));
     }
+
+    #[tokio::test]
+    async fn a_version_that_leads_elsewhere_gets_no_client() {
+        let rows = testing::rows();
+        let owner = Owner::local();
+        let app = testing::app();
+        let method = app.methods.iter().find(|method| method.id == "oauth").unwrap();
+        let new = NewClient { client_id: "cid".into(), secret: Some(Secret::new(b"s".to_vec())) };
+        let client = rows.set_client(&owner, &app, method, new, testing::NO_INPUTS).await.unwrap();
+        assert!(client.for_endpoints(&app, method, testing::NO_INPUTS).is_ok());
+        let mut elsewhere = app.clone();
+        elsewhere.reach.origins = vec![deputy_declaration::types::Origin::Exact("https://evil.example".into())];
+        let error = client.for_endpoints(&elsewhere, method, testing::NO_INPUTS).err().unwrap();
+        assert_eq!(error.code(), "client_endpoints_changed");
+        let mut other_rules = method.clone();
+        other_rules.rule_sets.clear();
+        assert!(client.for_endpoints(&app, &other_rules, testing::NO_INPUTS).is_err());
+    }
 }
