@@ -180,7 +180,7 @@ async fn an_oauth_account_is_stored_with_its_tokens_and_revoked_at_its_end() {
     assert_eq!(view.scopes, ["read"]);
     assert!(view.tokens[0].refreshable && view.tokens[0].expires_at.is_some());
     let deleted = bench.accounts.delete(&bench.caller, "as/ada-l").await.unwrap();
-    assert_eq!(deleted.revoked, "its tokens were revoked at Auth Server");
+    assert_eq!(deleted.note, "its tokens were revoked at Auth Server");
     assert_eq!(bench.server.state().revoked, ["rt-1", "at-1"]);
     assert_eq!(bench.accounts.show(&bench.caller, "as").await.unwrap_err().code(), "account_not_found");
     assert_eq!(bench.accounts.count_of(&Owner::local(), "as").await.unwrap(), 0);

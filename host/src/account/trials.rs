@@ -280,7 +280,7 @@ async fn a_deleted_account_is_revoked_and_leaves_nothing() {
     let busy = rows.remove_client(&Owner::local(), "as", &app.methods[0].id).await;
     assert_eq!(busy.map(|_| ()).unwrap_err().code(), "client_in_use");
     let deleted = world.accounts.delete(&world.caller, "as").await.unwrap();
-    assert!(deleted.revoked.contains("revoked at"), "{}", deleted.revoked);
+    assert!(deleted.note.contains("revoked at"), "{}", deleted.note);
     assert_eq!(world.server.state().revoked, ["rt-1", "at-1"]);
     let page = world.list(None, 10, None).await;
     assert_eq!((page.total, page.accounts.len()), (0, 0));
@@ -297,7 +297,7 @@ async fn a_damaged_account_can_still_be_deleted() {
     world.accounts.rows().commit(vec![put]).await.unwrap();
     assert!(world.accounts.show(&world.caller, "as/work").await.is_err());
     let deleted = world.accounts.delete(&world.caller, "as/work").await.unwrap();
-    assert!(deleted.revoked.contains("not revoked"), "{}", deleted.revoked);
+    assert!(deleted.note.contains("not revoked"), "{}", deleted.note);
     assert_eq!(world.list(None, 10, None).await.total, 0);
     assert_eq!(world.named("work").await.name, "as/work");
 }

@@ -48,7 +48,7 @@ pub struct Deleted {
     pub id: AccountId,
     pub name: String,
     /// What became of the tokens at the provider, in words.
-    pub revoked: String,
+    pub note: String,
 }
 
 impl Accounts {
@@ -168,7 +168,7 @@ impl Accounts {
             match self.rows.commit(deletion(&fresh, generation)).await {
                 Err(error) if error.is_conflict() => continue,
                 Err(error) => return Err(error.into()),
-                Ok(()) => return Ok(Deleted { id: record.id.clone(), name: record.name(), revoked }),
+                Ok(()) => return Ok(Deleted { id: record.id.clone(), name: record.name(), note: revoked }),
             }
         }
         Err(AccountError::Busy)
@@ -191,7 +191,7 @@ impl Accounts {
         }
         self.rows.commit(operations).await?;
         let revoked = format!("not revoked at the provider ({error}): remove the access there");
-        Ok(Deleted { id, name: format!("{}/{}", head.app, head.nickname), revoked })
+        Ok(Deleted { id, name: format!("{}/{}", head.app, head.nickname), note: revoked })
     }
 
     /// Ends an account's tokens at the provider, and says in words what came of it. Bounded: a provider that hangs

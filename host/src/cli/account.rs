@@ -89,7 +89,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 }
             }
             let deleted = deputy.account_delete(caller, view.id.as_str()).await?;
-            output.emit(&deleted, || format!("{GOOD}deleted{GOOD:#} {}\n{}", deleted.name, deleted.revoked))?;
+            output.emit(&deleted, || format!("{GOOD}deleted{GOOD:#} {}\n{}", deleted.name, deleted.note))?;
         }
     }
     Ok(Done::Ok)

@@ -66,7 +66,9 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
             return Err(Error::new("usage", message));
         }
         let tokens = tokens(&args, &plan)?;
-        output.note(&format!("{DIM}checking with {} …{DIM:#}", plan.name));
+        if !args.no_check {
+            output.note(&format!("{DIM}checking with {} …{DIM:#}", plan.name));
+        }
         let keys = ConnectKeys {
             app: args.app,
             app_hash: Some(plan.app_hash),
@@ -94,6 +96,18 @@ async fn oauth(
     caller: &Caller,
     output: &Output,
 ) -> Result<Connected, Error> {
+    if !args.token_files.is_empty() {
+        let message =
+            format!("{} --method {} is connected in a browser: --token-file is for keys", args.app, plan.method);
+        return Err(Error::new("usage", message).with_fix(format!("see the methods in `deputy app show {}`", args.app)));
+    }
+    let redirect = deputy.client_redirect(caller, &args.app, Some(&plan.method)).await?;
+    if redirect.paste_only && !args.paste {
+        let message =
+            format!("{} takes only https redirect URIs, and nothing answers at {}", plan.name, redirect.redirect_uri);
+        return Err(Error::new("callback_unavailable", message)
+            .with_fix("add --paste, or set `[callback] public_url` in deputy.toml to an https address"));
+    }
     let begin = ConnectOAuth {
         app: args.app,
         app_hash: Some(plan.app_hash),

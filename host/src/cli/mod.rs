@@ -113,7 +113,7 @@ pub fn main() -> ExitCode {
         Ok(Done::Answered(class)) => ExitCode::from(class),
         Err(error) => {
             output.error(&error);
-            ExitCode::from(1)
+            ExitCode::from(if error.code == "usage" { 2 } else { 1 })
         }
     }
 }

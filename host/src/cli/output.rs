@@ -74,9 +74,12 @@ impl Output {
     }
 }
 
-/// Text of a step, an app or a provider must not steer the terminal.
+/// Text of a step, an app or a provider must not steer the terminal; its further lines are set in.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() && c != '\t' && c != '\n' { '\u{fffd}' } else { c })
+        .collect::<String>()
+        .replace('\n', "\n  ")
 }
 
 pub fn stdout_failed(error: &std::io::Error) -> Error {

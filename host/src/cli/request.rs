@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 use super::output::{Output, stdout_failed};
-use super::{Done, Error};
+use super::{Done, Error, prompt};
 use crate::deputy::{Body, Caller, Deputy, HttpRequest};
 
 const AFTER_HELP: &str = "\
@@ -17,7 +17,7 @@ Examples:
   deputy request slack/bot POST /chat.postMessage --json-body '{\"channel\":\"C1\",\"text\":\"hi\"}'
   deputy request http/files GET /backup.tar > backup.tar
 
-Exit code: 0 for an answer of class 2 or 3, 4 or 5 for those classes, 1 when no answer came.";
+Exit code: 0 for an answer of class 2 or 3; 4 or 5 for those classes, and 4 for an error that the app hides behind a\ngood status; 1 when no answer came.";
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -53,12 +53,15 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    if output.is_json() && (args.output.is_some() || args.include) {
+        return Err(Error::new("usage", "--json prints status, headers and body as one object: leave out -o and -i"));
+    }
     let mut request = HttpRequest::new(args.method, args.url);
     request.headers.extend(args.headers);
     request.rule_set = args.rule_set;
     request.timeout = args.timeout.map(Duration::from_secs);
     request.body = match (args.body, args.json_body) {
-        (Some(data), _) => body(data).await?,
+        (Some(data), _) => Body::Bytes(body(data, deputy.config().egress.limits.request_bytes)?.into()),
         (None, Some(json)) => {
             request.headers.entry("content-type").or_insert(http::HeaderValue::from_static("application/json"));
             Body::Bytes(json.to_string().into())
@@ -66,6 +69,15 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
         (None, None) => Body::Empty,
     };
 
+    // Before anything is sent: a request whose answer cannot be kept should not be made.
+    let file = match &args.output {
+        Some(path) => Some(
+            tokio::fs::File::create(path)
+                .await
+                .map_err(|error| Error::new("output_failed", format!("cannot write {}: {error}", path.display())))?,
+        ),
+        None => None,
+    };
     let answer = deputy.request(caller, &args.account, request).await?;
     let status = answer.status;
     let failed = answer.failed;
@@ -80,13 +92,10 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
             output.line(&head)?;
         }
         let mut body = answer.body;
-        let mut sink: Box<dyn tokio::io::AsyncWrite + Unpin + Send> =
-            match &args.output {
-                Some(path) => Box::new(tokio::fs::File::create(path).await.map_err(|error| {
-                    Error::new("output_failed", format!("cannot write {}: {error}", path.display()))
-                })?),
-                None => Box::new(tokio::io::stdout()),
-            };
+        let mut sink: Box<dyn tokio::io::AsyncWrite + Unpin + Send> = match file {
+            Some(file) => Box::new(file),
+            None => Box::new(tokio::io::stdout()),
+        };
         while let Some(chunk) = body.next().await {
             sink.write_all(&chunk?).await.map_err(|error| stdout_failed(&error))?;
         }
@@ -125,16 +134,19 @@ async fn json_answer(answer: crate::deputy::Answer, output: &Output) -> Result<(
     output.emit(&value, String::new)
 }
 
-async fn body(data: String) -> Result<Body, Error> {
-    let Some(path) = data.strip_prefix('@') else { return Ok(Body::Bytes(data.into())) };
+/// Read whole, so that it can be sent again after a refresh.
+fn body(data: String, limit: u64) -> Result<Vec<u8>, Error> {
+    let Some(path) = data.strip_prefix('@') else { return Ok(data.into_bytes()) };
     if path == "-" {
-        let stream = tokio_util::io::ReaderStream::new(tokio::io::stdin());
-        return Ok(Body::Stream { stream: stream.boxed(), length: None });
+        return prompt::stdin_bytes(limit);
     }
     let failed = |error: std::io::Error| Error::new("input_failed", format!("cannot read {path}: {error}"));
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let length = file.metadata().await.map_err(failed)?.len();
-    Ok(Body::Stream { stream: tokio_util::io::ReaderStream::new(file).boxed(), length: Some(length) })
+    let length = std::fs::metadata(path).map_err(failed)?.len();
+    if length > limit {
+        return Err(Error::new("input_too_large", format!("{path} has {length} bytes; a request may have {limit}"))
+            .with_fix("raise `[egress.limits] request_bytes` in deputy.toml"));
+    }
+    std::fs::read(path).map_err(failed)
 }
 
 fn method(text: &str) -> Result<http::Method, String> {

@@ -131,7 +131,7 @@ fn kind(kind: &PropKind) -> String {
 
 fn print_log(line: &LogLine) {
     let level = format!("{:?}", line.level).to_lowercase();
-    let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message).replace('\n', "\n  "));
+    let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message));
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -285,6 +285,10 @@ fn forms_of(secret: &[u8], forms: &mut Vec<Form>) {
         }
     };
     add(secret.to_vec());
+    // Servers read header bytes as Latin-1 (RFC 9110 section 5.5), and write them back as UTF-8.
+    if !secret.is_ascii() {
+        add(secret.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes());
+    }
     // As the name of a header.
     add(secret.to_ascii_lowercase());
     for set in [RESERVED, FORM, NON_ALPHANUMERIC] {
