@@ -232,7 +232,7 @@ impl Accounts {
         let flow = self.rows.take_flow(owner, Some(id), &callback.state).await?;
         let code = flow.code(callback)?;
         let pinned =
-            self.apps.pinned(&flow.declaration).ok_or_else(|| AuthError::AppMissing { app: flow.app.clone() })?;
+            self.apps.pinned(&flow.declaration)?.ok_or_else(|| AuthError::AppMissing { app: flow.app.clone() })?;
         let obtained = obtain::exchange(&self.rows, &*self.road, caller, &flow, &pinned, &code).await?;
         let candidate = Candidate {
             owner: owner.clone(),

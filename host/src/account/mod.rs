@@ -73,6 +73,6 @@ impl Accounts {
 
     /// The installed app that new accounts use.
     fn current(&self, slug: &str) -> Result<PinnedApp, AuthError> {
-        self.apps.current(slug).ok_or_else(|| AuthError::AppMissing { app: slug.to_owned() })
+        self.apps.current(slug)?.ok_or_else(|| AuthError::AppMissing { app: slug.to_owned() })
     }
 }

@@ -90,7 +90,7 @@ impl Accounts {
     pub async fn show(&self, caller: &Caller, name: &str) -> Result<AccountView, AccountError> {
         let At { value: record, .. } = names::resolve(&self.rows, &caller.owner, name).await?;
         let mut view = AccountView::from(&record);
-        view.evidence = self.apps.pinned(&record.declaration).map(|pinned| pinned.app.evidence.clone());
+        view.evidence = self.apps.pinned(&record.declaration)?.map(|pinned| pinned.app.evidence.clone());
         Ok(view)
     }
 
@@ -118,7 +118,7 @@ impl Accounts {
         let owner = &caller.owner;
         let record = names::resolve(&self.rows, owner, name).await?.value;
         let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
-        let pinned = self.apps.pinned(&record.declaration).ok_or_else(missing)?;
+        let pinned = self.apps.pinned(&record.declaration)?.ok_or_else(missing)?;
         let Some(test) = &pinned.app.test else { return Err(AccountError::NoTest { app: record.app }) };
         let grant = Grant { caller: caller.clone(), account: record.id.clone() };
         let found = check::check(&*self.road, &grant, &Anyway(self.auth.clone()), &record.app, test, true).await;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use deputy_declaration::types::{App, AuthKind, AuthMethod, OAuth2};
 
+use super::error::AuthError;
+
 /// An installed declaration under the hash that accounts pin.
 #[derive(Debug, Clone)]
 pub struct PinnedApp {
@@ -28,10 +30,10 @@ pub fn oauth2_of(method: &AuthMethod) -> Option<&OAuth2> {
 
 pub trait Apps: Send + Sync + 'static {
     /// What new accounts of the app use.
-    fn current(&self, slug: &str) -> Option<PinnedApp>;
+    fn current(&self, slug: &str) -> Result<Option<PinnedApp>, AuthError>;
 
     /// What an account was made with. Immutable.
-    fn pinned(&self, hash: &str) -> Option<PinnedApp>;
+    fn pinned(&self, hash: &str) -> Result<Option<PinnedApp>, AuthError>;
 
     /// Makes sure that `pinned` finds this version for as long as the store lives.
     fn keep(&self, hash: &str) -> Result<(), String>;

@@ -18,6 +18,9 @@ pub enum AuthError {
     Refused { id: String, reason: &'static str },
     #[error("there is no such account")]
     NotFound,
+    /// A version that is there and cannot be used: a file that was changed, or cannot be read.
+    #[error("{message}")]
+    Catalog { code: &'static str, message: String, fix: Option<String> },
     #[error("the app `{app}` is not installed")]
     AppMissing { app: String },
     /// An account whose declaration is gone.
@@ -98,6 +101,7 @@ impl AuthError {
             Self::Vault(error) => error.code(),
             Self::Refused { .. } => "record_refused",
             Self::NotFound => "account_not_found",
+            Self::Catalog { code, .. } => code,
             Self::AppMissing { .. } => "app_not_installed",
             Self::DeclarationMissing { .. } => "declaration_missing",
             Self::MethodUnknown { .. } => "method_unknown",
@@ -138,6 +142,7 @@ impl AuthError {
             Self::Template(error) => error.fix(),
             Self::Refused { .. } => Some("connect it again, or restore the data folder from a backup".to_owned()),
             Self::NotFound => Some("see `deputy account list`".to_owned()),
+            Self::Catalog { fix, .. } => fix.clone(),
             Self::AppMissing { .. } => Some("see `deputy app list`, or `deputy app install`".to_owned()),
             Self::DeclarationMissing { app, .. } => Some(format!("install `{app}` as it was, or connect again")),
             Self::MethodUnknown { .. } => Some("name one of them with --method".to_owned()),

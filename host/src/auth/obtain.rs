@@ -98,7 +98,7 @@ pub async fn revoke(
     record: &Record,
 ) -> Result<String, AuthError> {
     let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
-    let pinned = apps.pinned(&record.declaration).ok_or_else(missing)?;
+    let pinned = apps.pinned(&record.declaration)?.ok_or_else(missing)?;
     let app = &pinned.app;
     let (_, method) = pinned.method(&record.method).ok_or_else(missing)?;
     let Some((declared, id)) = oauth2_of(method).zip(record.client.as_ref()) else {

@@ -117,12 +117,12 @@ impl TestApps {
 }
 
 impl Apps for TestApps {
-    fn current(&self, slug: &str) -> Option<PinnedApp> {
-        self.0.iter().find(|pinned| pinned.app.slug == slug).cloned()
+    fn current(&self, slug: &str) -> Result<Option<PinnedApp>, super::AuthError> {
+        Ok(self.0.iter().find(|pinned| pinned.app.slug == slug).cloned())
     }
 
-    fn pinned(&self, hash: &str) -> Option<PinnedApp> {
-        self.0.iter().find(|pinned| pinned.hash == hash).cloned()
+    fn pinned(&self, hash: &str) -> Result<Option<PinnedApp>, super::AuthError> {
+        Ok(self.0.iter().find(|pinned| pinned.hash == hash).cloned())
     }
 
     fn keep(&self, _: &str) -> Result<(), String> {

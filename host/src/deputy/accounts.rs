@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Caller, Deputy, Error};
 use crate::account;
-use crate::app::Catalog;
+use crate::app::{AppError, Catalog, Pinned};
 use crate::auth::apps::{Apps, PinnedApp};
 use crate::auth::client::NewClient;
 use crate::auth::error::AuthError;
@@ -89,7 +89,7 @@ pub struct ClientRemoved {
 
 impl Deputy {
     pub async fn connect_plan(&self, _caller: &Caller, app: &str, method: Option<&str>) -> Result<ConnectPlan, Error> {
-        let crate::app::Pinned { app, hash, .. } = self.catalog.current(app)?;
+        let Pinned { app, hash, .. } = self.catalog.current(app)?;
         let found = match method {
             Some(id) => app.methods.iter().find(|method| method.id == id),
             None => app.methods.first(),
@@ -250,15 +250,24 @@ impl From<account::AccountError> for Error {
 pub(super) struct Declared(pub Arc<Catalog>);
 
 impl Apps for Declared {
-    fn current(&self, slug: &str) -> Option<PinnedApp> {
-        self.0.current(slug).ok().map(|pinned| PinnedApp { hash: pinned.hash, app: pinned.app })
+    fn current(&self, slug: &str) -> Result<Option<PinnedApp>, AuthError> {
+        found(self.0.current(slug))
     }
 
-    fn pinned(&self, hash: &str) -> Option<PinnedApp> {
-        self.0.pinned(hash).ok().map(|pinned| PinnedApp { hash: pinned.hash, app: pinned.app })
+    fn pinned(&self, hash: &str) -> Result<Option<PinnedApp>, AuthError> {
+        found(self.0.pinned(hash))
     }
 
     fn keep(&self, hash: &str) -> Result<(), String> {
         self.0.keep(hash).map_err(|error| error.to_string())
+    }
+}
+
+/// An app that is not there is none; one that is there and cannot be used is an error, told as the catalog tells it.
+fn found(pinned: Result<Pinned, AppError>) -> Result<Option<PinnedApp>, AuthError> {
+    match pinned {
+        Ok(Pinned { hash, app, .. }) => Ok(Some(PinnedApp { hash, app })),
+        Err(AppError::Unknown { .. } | AppError::UnknownVersion { .. }) => Ok(None),
+        Err(error) => Err(AuthError::Catalog { code: error.code(), message: error.to_string(), fix: error.fix() }),
     }
 }

@@ -25,7 +25,7 @@ pub fn pinned<'a>(
     found: &'a mut Option<PinnedApp>,
 ) -> Result<(&'a PinnedApp, usize, &'a AuthMethod), AuthError> {
     let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
-    let pinned = found.insert(apps.pinned(&record.declaration).ok_or_else(missing)?);
+    let pinned = found.insert(apps.pinned(&record.declaration)?.ok_or_else(missing)?);
     let refused = |reason| AuthError::Refused { id: record.id.to_string(), reason };
     if pinned.app.slug != record.app {
         return Err(refused("its declaration is that of another app"));
