@@ -13,12 +13,12 @@ use std::sync::{Arc, OnceLock};
 pub use accounts::*;
 pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
 pub use error::{Error, Problem};
-pub use steps::{StepChecked, StepNew, StepRun};
+pub use steps::{StepChecked, StepNew, StepRan, StepRun, read_program};
 
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
 pub use crate::egress::{Answer, AnswerBody, Body, Request as HttpRequest};
-pub use crate::step::{LogLine, Outcome, Prop, PropKind};
+pub use crate::step::{LogLine, Output, Program, Prop, PropKind, RequestSummary};
 pub use crate::vault::Secret;
 
 use crate::account::Accounts;

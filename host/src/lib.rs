@@ -13,6 +13,7 @@ pub mod step;
 pub mod store;
 pub mod vault;
 pub mod wasm;
+pub mod workflow;
 
 pub mod caller;
 pub mod config;

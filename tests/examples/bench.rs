@@ -15,7 +15,7 @@ use deputy::egress::{
     Answer, Credential, Egress, EgressError, Grant, Live, MemoryAudit, Policy, Request, Tokens, TokensError,
 };
 use deputy::ids::{AccountId, RunId};
-use deputy::step::{Road, Run, RunLimits, Steps, StepsConfig};
+use deputy::step::{Program, Road, Run, RunLimits, Steps, StepsConfig};
 use deputy::vault::Secret;
 use futures_util::future::BoxFuture;
 use wasmtime::component::{Component, Linker};
@@ -61,7 +61,7 @@ async fn step() -> Result<()> {
     let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}; run cargo xtask build", path.display()))?;
     let component = deputy::wasm::load::to_component(&bytes)?;
     let steps = Steps::new(StepsConfig::default())?;
-    let step = steps.load(&component).await?;
+    let step = steps.load(&Program::Component(component.as_ref().into())).await?;
     let bare = Bare::new(&component)?;
     let input = serde_json::json!({ "do": "random", "bytes": 16 });
     let text = input.to_string();
@@ -72,13 +72,14 @@ async fn step() -> Result<()> {
                 id: RunId::new(),
                 caller: Caller::local(),
                 input: input.clone(),
+                context: serde_json::Value::Null,
                 bindings: BTreeMap::new(),
                 road: Arc::new(NoRoad),
                 limits: RunLimits::default(),
                 log: None,
             };
             let began = Instant::now();
-            steps.run_step(&step, run).await?;
+            steps.run(&step, run).await.result?;
             ours.push(began.elapsed());
         }
         for _ in 0..RUNS {
@@ -95,6 +96,10 @@ struct NoRoad;
 
 impl Road for NoRoad {
     fn send<'a>(&'a self, _: &'a Grant, _: Request) -> BoxFuture<'a, std::result::Result<Answer, EgressError>> {
+        Box::pin(async { Err(EgressError::Internal("the benchmark's step sends nothing".to_owned())) })
+    }
+
+    fn send_plain<'a>(&'a self, _: &'a Caller, _: Request) -> BoxFuture<'a, std::result::Result<Answer, EgressError>> {
         Box::pin(async { Err(EgressError::Internal("the benchmark's step sends nothing".to_owned())) })
     }
 }
@@ -155,7 +160,7 @@ async fn road() -> Result<()> {
     let policy = Policy { allow: vec![address], ..Policy::default() };
     let egress = Egress::new(policy, Arc::new(MemoryAudit::default()))?;
     let tokens = OneAccount::new(address)?;
-    let grant = Grant { caller: Caller::local(), account: tokens.account.clone() };
+    let grant = Grant::whole(Caller::local(), tokens.account.clone());
     let client = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("http://{address}/json");
     let (mut ours, mut beside) = (Vec::new(), Vec::new());

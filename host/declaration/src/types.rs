@@ -39,6 +39,8 @@ record!(App {
     headers: Vec<DefaultHeader>,
     test: Option<TestRequest>,
     signals: Signals,
+    pagination: Option<Pagination>,
+    actions: Vec<Action>,
 });
 
 record!(Evidence { level: EvidenceLevel, date: String, source: String });
@@ -84,7 +86,13 @@ record!(Token {
     pattern: Option<String>,
     optional: bool,
     reply: Option<ReplyToken>,
+    marker: Marker,
 });
+record!(Marker { prefix: String, length: u32, alphabet: Alphabet, names: Vec<String> });
+choice!(
+    #[derive(Copy)]
+    Alphabet { Alphanumeric, Hex, Base64url }
+);
 record!(ReplyToken {
     access: String,
     refresh: Option<String>,
@@ -157,7 +165,70 @@ record!(TestRequest {
     label: Option<String>,
 });
 
-record!(Signals { expired: AnyOf, revoked: AnyOf, failed: AnyOf });
+record!(#[derive(Default)] Signals {
+    expired: AnyOf,
+    revoked: AnyOf,
+    failed: AnyOf,
+    throttled: AnyOf,
+    retry_after: Option<RetryAfter>,
+});
+record!(RetryAfter { header: String, unit: TimeUnit });
+choice!(
+    #[derive(Copy)]
+    TimeUnit { Seconds, Milliseconds, EpochSeconds }
+);
+
+record!(Pagination { items: Option<String>, next: NextPage });
+choice!(NextPage {
+    Cursor(Cursor),
+    LastItem(Cursor),
+    LinkHeader,
+    Url(String),
+    Page(Counter),
+    Offset(String),
+});
+record!(Cursor { at: String, field: String, more: Option<String> });
+record!(Counter { field: String, first: u32 });
+
+record!(Action {
+    name: String,
+    label: String,
+    summary: String,
+    docs: Option<String>,
+    props: Vec<ActionProp>,
+    scopes: Vec<Vec<String>>,
+    work: ActionWork,
+});
+record!(ActionProp {
+    name: String,
+    label: String,
+    help: Option<String>,
+    example: Option<String>,
+    kind: ActionPropKind,
+    optional: bool,
+    default: Option<String>,
+    choices: Vec<String>,
+});
+choice!(
+    #[derive(Copy)]
+    ActionPropKind { Text, Integer, Number, Boolean, Object, Json, TextList }
+);
+choice!(#[allow(clippy::large_enum_variant)] ActionWork { Request(ActionRequest), Script(String), });
+record!(ActionRequest {
+    method: String,
+    path: Vec<ActionPart>,
+    query: Vec<ActionField>,
+    headers: Vec<ActionField>,
+    body: ActionBody,
+    identity: Option<String>,
+    output: Option<String>,
+    lists: Option<ActionList>,
+});
+record!(ActionList { items: Option<String>, next: Option<NextPage> });
+choice!(ActionBody { None, Json(Vec<ActionField>), Form(Vec<ActionField>), });
+record!(ActionField { name: String, value: ActionValue });
+choice!(ActionValue { Text(Vec<ActionPart>), Prop(String), Constant(String), });
+choice!(ActionPart { Text(String), Prop(String), });
 /// True when all conditions of at least one list hold; an empty any-of never holds.
 pub type AnyOf = Vec<Vec<Condition>>;
 choice!(Condition { Status(u16), Header(TextMatch), Body(TextMatch), });

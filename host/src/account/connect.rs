@@ -313,7 +313,7 @@ impl Accounts {
         self.apps.keep(&candidate.pinned.hash).map_err(AuthError::Internal)?;
         let (checked, note) = match (&app.test, candidate.skip_check) {
             (Some(test), false) => {
-                let grant = Grant { caller: caller.clone(), account: record.id.clone() };
+                let grant = Grant::whole(caller.clone(), record.id.clone());
                 let tokens = Unstored(Arc::new(live(&*self.apps, &record)?));
                 let tested = check::check(&*self.road, &grant, &tokens, &app.slug, test, false).await;
                 match tested {

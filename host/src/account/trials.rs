@@ -306,7 +306,7 @@ async fn a_damaged_account_can_still_be_deleted() {
 async fn a_test_proves_a_mark_wrong_and_notes_its_time() {
     let world = World::with_client().await;
     let account = world.oauth().await.unwrap().account;
-    let grant = Grant { caller: world.caller.clone(), account: account.id.clone() };
+    let grant = Grant::whole(world.caller.clone(), account.id.clone());
     world.accounts.tokens().revoked(&grant, 1).await;
     let shown = || world.accounts.show(&world.caller, "as");
     assert!(matches!(shown().await.unwrap().health, Health::NeedsReconnect { .. }));

@@ -120,7 +120,7 @@ impl Accounts {
         let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
         let pinned = self.apps.pinned(&record.declaration)?.ok_or_else(missing)?;
         let Some(test) = &pinned.app.test else { return Err(AccountError::NoTest { app: record.app }) };
-        let grant = Grant { caller: caller.clone(), account: record.id.clone() };
+        let grant = Grant::whole(caller.clone(), record.id.clone());
         let found = check::check(&*self.road, &grant, &Anyway(self.auth.clone()), &record.app, test, true).await;
         if let (Ok(Identity { id: Some(is), .. }), Some(was)) = (&found, &record.identity.id)
             && is != was

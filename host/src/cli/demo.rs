@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::output::{BAD, BOLD, DIM, GOOD, Output};
 use super::{Done, Error};
 use crate::deputy::{
-    AppSource, Caller, ClientSet, Config, ConnectOAuth, Deputy, HttpRequest, Outcome, Overrides, Secret, StepRun,
+    AppSource, Caller, ClientSet, Config, ConnectOAuth, Deputy, HttpRequest, Overrides, Program, Secret, StepRan,
+    StepRun,
 };
 
 static STEP: &[u8] = include_bytes!(env!("DEPUTY_DEMO_STEP"));
@@ -102,6 +103,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
          deputy refreshed once, and stored the new tokens before using them."
     ));
 
+    let (first, second) = (first.result()?.value, second.result()?.value);
     let secret_seen_by_step = seen_first || seen_second;
     let verdict = match secret_seen_by_step {
         true => format!("{BAD}found a secret{BAD:#} there"),
@@ -113,12 +115,12 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     ));
     let counters = provider.counters();
     let report = Report {
-        ok: !secret_seen_by_step && second.output == first.output,
+        ok: !secret_seen_by_step && second == first,
         app,
         account,
         requests: counters.requests,
         refreshes: counters.refreshes,
-        step_output: second.output,
+        step_output: second,
         secret_seen_by_step,
     };
     deputy.close().await;
@@ -145,13 +147,13 @@ async fn step(
     account: &str,
     provider: &DemoProvider,
     plant: bool,
-) -> Result<(Outcome, bool), Error> {
+) -> Result<(StepRan, bool), Error> {
     let mut input = serde_json::json!({});
     if plant {
         input["note"] = provider.secrets().last().cloned().unwrap_or_default().into();
     }
     let bindings = BTreeMap::from([("demo".to_owned(), account.to_owned())]);
-    let run = StepRun { component: STEP.to_vec(), input, bindings, timeout: None, log: None };
+    let run = StepRun { program: Program::Component(STEP.into()), input, bindings, timeout: None, log: None };
     // Secrets that are issued during the run count too, so the needles are gathered when the search begins.
     let found = |memory: &[u8]| needles(&provider.secrets()).is_match(memory);
     deputy.step_run_inspected(caller, run, &found).await

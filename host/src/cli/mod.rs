@@ -87,6 +87,8 @@ enum Command {
 /// How a command ended, when it did not fail.
 enum Done {
     Ok,
+    /// The failure is told already.
+    Failed,
     /// An HTTP answer of class 4 or 5.
     Answered(u8),
 }
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     match result {
         Ok(Done::Ok) => ExitCode::SUCCESS,
+        Ok(Done::Failed) => ExitCode::from(1),
         Ok(Done::Answered(class)) => ExitCode::from(class),
         Err(error) => {
             output.error(&error);

@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::output::{DIM, GOOD, Output, printable, table};
 use super::{Done, Error, prompt};
-use crate::deputy::{Caller, Deputy, LogLine, PropKind, StepRun};
+use crate::deputy::{Caller, Deputy, LogLine, StepRun, read_program};
 
 /// The largest input a step takes.
 const MAX_INPUT_BYTES: u64 = 8 << 20;
@@ -61,7 +61,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             })?;
         }
         Command::Check { path } => {
-            let checked = deputy.step_check(caller, read(&path)?).await?;
+            let checked = deputy.step_check(caller, read_program(&path)?).await?;
             output.emit(&checked, || match checked.props.is_empty() {
                 true => format!("{GOOD}ok{GOOD:#}: needs nothing"),
                 false => {
@@ -71,7 +71,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                         .map(|prop| {
                             let need = if prop.optional { "optional" } else { "required" };
                             let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
-                            [prop.name.clone(), kind(&prop.kind), need.to_owned(), help]
+                            [prop.name.clone(), prop.kind.word(), need.to_owned(), help]
                         })
                         .collect();
                     format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
@@ -103,30 +103,32 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     }
                 }
             });
-            let run = StepRun { component: read(&path)?, input, bindings, timeout, log: Some(log) };
+            let run = StepRun { program: read_program(&path)?, input, bindings, timeout, log: Some(log) };
             let result = deputy.step_run(caller, run).await;
             let _ = printer.await;
-            let outcome = result?;
-            output.emit(&outcome, || {
-                serde_json::to_string_pretty(&outcome.output).unwrap_or_else(|_| outcome.output.to_string())
-            })?;
-            let requests = outcome.requests.len();
+            let ran = result?;
+            match (&ran.output, &ran.error) {
+                (Some(returned), _) => output.emit(&ran, || {
+                    serde_json::to_string_pretty(&returned.value).unwrap_or_else(|_| returned.value.to_string())
+                })?,
+                // With what the run did before it failed.
+                (None, _) if output.is_json() => output.emit(&ran, String::new)?,
+                (None, Some(error)) => output.error(error),
+                (None, None) => {}
+            }
+            let requests = ran.requests.len();
             let plural = if requests == 1 { "" } else { "s" };
             output.note(&format!(
                 "{DIM}{requests} request{plural}, {} ms, {} KiB{DIM:#}",
-                outcome.duration_ms,
-                outcome.memory_peak_bytes / 1024
+                ran.duration_ms,
+                ran.memory_peak_bytes / 1024
             ));
+            if ran.error.is_some() {
+                return Ok(Done::Failed);
+            }
         }
     }
     Ok(Done::Ok)
-}
-
-fn kind(kind: &PropKind) -> String {
-    match kind {
-        PropKind::App(slug) => format!("account of {slug}"),
-        other => format!("{other:?}").to_lowercase(),
-    }
 }
 
 fn print_log(line: &LogLine) {
@@ -135,10 +137,7 @@ fn print_log(line: &LogLine) {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| {
-        let fix = "name the .wasm file, such as target/wasm32-unknown-unknown/release/<name>.wasm";
-        Error::new("input_failed", format!("cannot read {}: {error}", path.display())).with_fix(fix)
-    })
+    std::fs::read(path).map_err(|error| Error::new("input_failed", format!("cannot read {}: {error}", path.display())))
 }
 
 fn read_input(file: &Path) -> Result<String, Error> {

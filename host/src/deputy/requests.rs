@@ -8,7 +8,7 @@ impl Deputy {
     pub async fn request(&self, caller: &Caller, account: &str, request: HttpRequest) -> Result<Answer, Error> {
         let opened = self.opened().await?;
         let account = opened.accounts.resolve(caller, account).await?;
-        let grant = Grant { caller: caller.clone(), account };
+        let grant = Grant::whole(caller.clone(), account);
         let tokens = opened.accounts.tokens();
         Ok(opened.egress.send(Credential::Account { grant: &grant, tokens: &*tokens }, request).await?)
     }

@@ -12,7 +12,9 @@ use super::{Answer, Caller, Deputy, Error, HttpRequest};
 use crate::caller::Via;
 use crate::egress::{Credential, Egress, EgressError, Grant, Tokens};
 use crate::ids::RunId;
-use crate::step::{self, Bound, LogLine, Outcome, Prop, PropKind, Road, Run, RunLimits};
+use crate::step::{
+    self, Bound, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
+};
 
 #[derive(Debug, Serialize)]
 pub struct StepNew {
@@ -29,7 +31,7 @@ pub struct StepChecked {
 /// One run, asked for.
 #[derive(Debug)]
 pub struct StepRun {
-    pub component: Vec<u8>,
+    pub program: Program,
     /// A JSON object.
     pub input: serde_json::Value,
     /// Prop → account, by any of an account's names.
@@ -37,6 +39,80 @@ pub struct StepRun {
     pub timeout: Option<Duration>,
     /// Lines as they come.
     pub log: Option<tokio::sync::mpsc::UnboundedSender<LogLine>>,
+}
+
+/// A run that has ended, well or not.
+#[derive(Debug, Serialize)]
+pub struct StepRan {
+    pub run: RunId,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+    pub logs: Vec<LogLine>,
+    /// In the order in which the step started them.
+    pub requests: Vec<RequestSummary>,
+    /// Without the wait for a slot.
+    pub duration_ms: u64,
+    pub cpu_ms: u64,
+    /// The most that the guest's memories held together.
+    pub memory_peak_bytes: u64,
+}
+
+impl StepRan {
+    fn new(run: RunId, ran: Ran) -> Self {
+        let (output, error) = match ran.result {
+            Ok(output) => (Some(output), None),
+            Err(error) => (None, Some(error.into())),
+        };
+        Self {
+            run,
+            output,
+            error,
+            logs: ran.logs,
+            requests: ran.requests,
+            duration_ms: ran.duration_ms,
+            cpu_ms: ran.cpu_ms,
+            memory_peak_bytes: ran.memory_peak_bytes,
+        }
+    }
+
+    /// What it returned, or why it failed.
+    pub fn result(self) -> Result<Output, Error> {
+        match (self.output, self.error) {
+            (Some(output), None) => Ok(output),
+            (_, Some(error)) => Err(error),
+            (None, None) => Err(Error::new("step_internal", "the run left neither output nor error")),
+        }
+    }
+}
+
+/// The largest program taken for a step.
+const MAX_PROGRAM_BYTES: u64 = 64 << 20;
+
+/// A component, or a script: by what is in the file.
+pub fn read_program(path: &Path) -> Result<Program, Error> {
+    let failed = |error: std::io::Error| {
+        let fix = "name a script (.js, .mjs) or a component (.wasm), such as \
+                   target/wasm32-unknown-unknown/release/<name>.wasm";
+        Error::new("step_unreadable", format!("cannot read {}: {error}", path.display())).with_fix(fix)
+    };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_PROGRAM_BYTES {
+        let message = format!("{} has {size} bytes; a step may have {MAX_PROGRAM_BYTES}", path.display());
+        return Err(Error::new("step_too_large", message));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let is_script = path.extension().is_some_and(|extension| extension == "js" || extension == "mjs");
+    if bytes.starts_with(b"\0asm") || !is_script {
+        return Ok(Program::Component(bytes.into()));
+    }
+    let source = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::new("step_unreadable", format!("{} is not UTF-8 from byte {at} on", path.display()))
+    })?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Program::Script(Script { name, source: source.into() }))
 }
 
 /// The road as a run sees it: accounts of its grant, and nothing that opens a token.
@@ -48,6 +124,14 @@ struct Granted {
 impl Road for Granted {
     fn send<'a>(&'a self, grant: &'a Grant, request: HttpRequest) -> BoxFuture<'a, Result<Answer, EgressError>> {
         Box::pin(self.egress.send(Credential::Account { grant, tokens: &*self.tokens }, request))
+    }
+
+    fn send_plain<'a>(
+        &'a self,
+        caller: &'a Caller,
+        request: HttpRequest,
+    ) -> BoxFuture<'a, Result<Answer, EgressError>> {
+        Box::pin(self.egress.send(Credential::Plain(caller), request))
     }
 }
 
@@ -64,15 +148,17 @@ impl Deputy {
         Ok(StepNew { files, next })
     }
 
-    pub async fn step_check(&self, _caller: &Caller, component: Vec<u8>) -> Result<StepChecked, Error> {
-        Ok(StepChecked { props: self.steps()?.check(&component).await? })
+    pub async fn step_check(&self, _caller: &Caller, program: Program) -> Result<StepChecked, Error> {
+        Ok(StepChecked { props: self.steps()?.check(&program).await? })
     }
 
-    pub async fn step_run(&self, caller: &Caller, run: StepRun) -> Result<Outcome, Error> {
+    /// An error where the run could not begin; one that began says how it ended.
+    pub async fn step_run(&self, caller: &Caller, run: StepRun) -> Result<StepRan, Error> {
         let steps = self.steps()?;
-        let step = steps.load(&run.component).await?;
+        let step = steps.load(&run.program).await?;
         let (_, run) = self.prepare(caller, run, step.props()).await?;
-        Ok(steps.run_step(&step, run).await?)
+        let id = run.id.clone();
+        Ok(StepRan::new(id, steps.run(&step, run).await))
     }
 
     /// A run in an engine whose guest memory is searched afterwards, with the output and the logs. For `deputy demo`
@@ -83,30 +169,23 @@ impl Deputy {
         caller: &Caller,
         run: StepRun,
         found: &(dyn Fn(&[u8]) -> bool + Sync),
-    ) -> Result<(Outcome, bool), Error> {
-        let props = self.steps()?.check(&run.component).await?;
-        let (component, run) = self.prepare(caller, run, &props).await?;
-        let (outcome, seen) = self.steps()?.run_inspected(&component, run, found).await;
-        Ok((outcome?, seen))
+    ) -> Result<(StepRan, bool), Error> {
+        let props = self.steps()?.check(&run.program).await?;
+        let (program, run) = self.prepare(caller, run, &props).await?;
+        let id = run.id.clone();
+        let (ran, seen) = self.steps()?.run_inspected(&program, run, found).await;
+        Ok((StepRan::new(id, ran), seen))
     }
 
     /// Binds accounts to props: by name here, and by nothing else later.
-    async fn prepare(&self, caller: &Caller, run: StepRun, props: &[Prop]) -> Result<(Vec<u8>, Run), Error> {
+    async fn prepare(&self, caller: &Caller, run: StepRun, props: &[Prop]) -> Result<(Program, Run), Error> {
         let id = RunId::new();
         let mut bindings = BTreeMap::new();
         let needs_accounts = props.iter().any(|prop| matches!(prop.kind, PropKind::App(_)));
         let road: Arc<dyn Road> = if needs_accounts || !run.bindings.is_empty() {
             let opened = self.opened().await?;
             for (prop, name) in &run.bindings {
-                let account = opened.accounts.show(caller, name).await?;
-                let bound = Bound {
-                    account: account.id,
-                    app: account.app,
-                    name: account.name,
-                    identity: account.identity,
-                    scopes: account.scopes,
-                };
-                bindings.insert(prop.clone(), bound);
+                bindings.insert(prop.clone(), self.bind(caller, name).await?);
             }
             Arc::new(Granted { egress: opened.egress.clone(), tokens: opened.accounts.tokens() })
         } else {
@@ -115,8 +194,37 @@ impl Deputy {
         let default = Duration::from_millis(self.config.step.timeout_ms);
         let limits = RunLimits { deadline: run.timeout.unwrap_or(default), ..RunLimits::default() };
         let caller = Caller { owner: caller.owner.clone(), via: Via::Run(id.clone()) };
-        let prepared = Run { id, caller, input: run.input, bindings, road, limits, log: run.log };
-        Ok((run.component, prepared))
+        let prepared = Run {
+            id,
+            caller,
+            input: run.input,
+            context: serde_json::Value::Null,
+            bindings,
+            road,
+            limits,
+            log: run.log,
+        };
+        Ok((run.program, prepared))
+    }
+
+    /// An account as a run holds it.
+    pub(super) async fn bind(&self, caller: &Caller, name: &str) -> Result<Bound, Error> {
+        let account = self.opened().await?.accounts.show(caller, name).await?;
+        let declaration = self.catalog.pinned(&account.app_hash)?.app;
+        let method = declaration.methods.iter().position(|method| method.id == account.method).ok_or_else(|| {
+            Error::new("method_unknown", format!("{} has no method `{}`", declaration.slug, account.method))
+        })?;
+        Ok(Bound {
+            account: account.id,
+            app: account.app,
+            name: account.name,
+            identity: account.identity,
+            scopes: account.scopes,
+            inputs: account.inputs,
+            origins: account.origins,
+            declaration,
+            method,
+        })
     }
 }
 
@@ -126,5 +234,13 @@ struct NoAccounts;
 impl Road for NoAccounts {
     fn send<'a>(&'a self, _grant: &'a Grant, _request: HttpRequest) -> BoxFuture<'a, Result<Answer, EgressError>> {
         Box::pin(async { Err(EgressError::Internal("a run without accounts made a request".to_owned())) })
+    }
+
+    fn send_plain<'a>(
+        &'a self,
+        _caller: &'a Caller,
+        _request: HttpRequest,
+    ) -> BoxFuture<'a, Result<Answer, EgressError>> {
+        Box::pin(async { Err(EgressError::Internal("a run without a road made a request".to_owned())) })
     }
 }

@@ -49,6 +49,26 @@ use crate::vault::Secret;
 pub struct Grant {
     pub caller: Caller,
     pub account: AccountId,
+    /// What a step said that it needs; none: all that the app allows.
+    pub narrow: Option<Arc<Narrow>>,
+}
+
+impl Grant {
+    /// For a person who uses the account itself.
+    pub fn whole(caller: Caller, account: AccountId) -> Self {
+        Self { caller, account, narrow: None }
+    }
+}
+
+/// Bounds within the app's reach, for one prop of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Narrow {
+    /// The prop that declares them: stands in refusals.
+    pub prop: String,
+    /// Empty: all that the app allows.
+    pub methods: Vec<String>,
+    /// Path prefixes at segment borders. Empty: all that the app allows.
+    pub paths: Vec<String>,
 }
 
 /// Who a request goes out as.
@@ -56,6 +76,8 @@ pub struct Grant {
 pub enum Credential<'a> {
     /// Through an account: reach, injection, one forced refresh when the app signals expiry.
     Account { grant: &'a Grant, tokens: &'a dyn Tokens },
+    /// Through no account: only to the hosts that the operator allows to all code, and never with a secret of ours.
+    Plain(&'a Caller),
     /// A call to an app's own token endpoint, built whole by `auth`: no injection, no `Tokens`, no scrubbing (its
     /// answer *is* a secret), but the same guard, limits and audit.
     TokenCall(&'a TokenCall),

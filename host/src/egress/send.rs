@@ -74,6 +74,11 @@ impl Egress {
     pub async fn send(&self, credential: Credential<'_>, request: Request) -> Result<Answer, EgressError> {
         match credential {
             Credential::Account { grant, tokens } => self.through_account(grant, tokens, request).await,
+            Credential::Plain(_) => Err(EgressError::denied(
+                "plain-host",
+                "requests without an account are switched off",
+                "call the app through an account",
+            )),
             Credential::TokenCall(call) => self.token_call(call, request).await,
         }
     }

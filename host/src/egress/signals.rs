@@ -82,6 +82,7 @@ mod tests {
             expired: vec![vec![body("/ok", "false"), body("/error", "token_expired")]],
             revoked: vec![vec![Condition::Status(200), body("/error", "token_revoked")]],
             failed: vec![vec![body("/ok", "false")]],
+            ..Signals::default()
         }
     }
 
@@ -104,11 +105,11 @@ mod tests {
 
     #[test]
     fn without_a_declaration_expiry_is_401() {
-        let none = Signals { expired: vec![], revoked: vec![], failed: vec![] };
+        let none = Signals::default();
         assert!(read(&none, StatusCode::UNAUTHORIZED, &HeaderMap::new(), None).expired);
         assert_eq!(read(&none, StatusCode::FORBIDDEN, &HeaderMap::new(), None), Meaning::default());
         assert!(!read(&slack(), StatusCode::UNAUTHORIZED, &HeaderMap::new(), None).expired, "the app's word counts");
-        let empty = Signals { expired: vec![vec![]], revoked: vec![], failed: vec![] };
+        let empty = Signals { expired: vec![vec![]], ..Signals::default() };
         assert!(!read(&empty, StatusCode::UNAUTHORIZED, &HeaderMap::new(), None).expired, "an empty list never holds");
     }
 
@@ -121,7 +122,7 @@ mod tests {
         let only_400 = Signals {
             expired: vec![vec![Condition::Status(400), body("/e", "x")]],
             revoked: vec![vec![Condition::Status(403)]],
-            failed: vec![],
+            ..Signals::default()
         };
         assert!(!wants_body(&only_400, StatusCode::OK, &headers("application/json")));
         assert!(wants_body(&only_400, StatusCode::BAD_REQUEST, &headers("application/json")));
@@ -134,7 +135,7 @@ mod tests {
         map.append("x-reason", HeaderValue::from_static("expired"));
         let condition = |value: &str| {
             let list = vec![vec![Condition::Header(TextMatch { name: "X-Reason".into(), value: value.into() })]];
-            let signals = Signals { expired: list, revoked: vec![], failed: vec![] };
+            let signals = Signals { expired: list, ..Signals::default() };
             read(&signals, StatusCode::OK, &map, None).expired
         };
         assert!(condition("expired"));

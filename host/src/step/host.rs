@@ -59,23 +59,32 @@ impl Host {
     /// What a handle stands for. A handle that the guest made up is a trap.
     pub fn bound(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<&Bound> {
         let prop = &self.table.get(account)?.prop;
-        self.bindings.get(prop).ok_or_else(|| wasmtime::Error::msg("the account is not of this run"))
+        self.bindings.get(prop).ok_or_else(not_of_this_run)
+    }
+
+    /// The stand-ins for the account's tokens, by the names under which code knows them.
+    pub fn markers_of(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<BTreeMap<String, String>> {
+        self.bound(account)?;
+        Ok(BTreeMap::new())
     }
 
     pub fn start(
         &mut self,
-        account: &Resource<AccountHandle>,
+        account: Option<&Resource<AccountHandle>>,
         ask: Ask,
     ) -> wasmtime::Result<Result<Resource<Pending>, Refusal>> {
-        let prop = &self.table.get(account)?.prop;
-        let (Some(bound), Some(requests)) = (self.bindings.get(prop), &mut self.requests) else {
-            return Err(wasmtime::Error::msg("the account is not of this run"));
-        };
+        let prop = account.map(|account| self.table.get(account).map(|handle| handle.prop.as_str())).transpose()?;
+        let bound = prop.map(|prop| self.bindings.get(prop).ok_or_else(not_of_this_run)).transpose()?;
+        let requests = self.requests.as_mut().ok_or_else(not_of_this_run)?;
         match requests.start(bound, ask) {
             Ok(pending) => Ok(Ok(self.table.push(pending)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
+}
+
+fn not_of_this_run() -> wasmtime::Error {
+    wasmtime::Error::msg("the account is not of this run")
 }
 
 /// Two entries a handle: a pollable and what it waits for.

@@ -6,6 +6,7 @@
 //!
 //! `v0_1_0` speaks `deputy:step@0.1.0`: one module a version of the contract.
 
+mod call;
 mod check;
 mod error;
 mod host;
@@ -17,10 +18,11 @@ mod run;
 mod template;
 mod v0_1_0;
 
+pub use call::{AnswerRules, Call, CallBody, CallRetry, Pages, Parse};
 pub use error::StepError;
 pub use log::{LogLevel, LogLine};
-pub use outcome::{Outcome, RequestSummary};
-pub use props::{Prop, PropKind};
+pub use outcome::{Output, Ran, RequestSummary};
+pub use props::{AppNeed, Choice, ItemKind, Prop, PropKind};
 pub use run::{Step, Steps, StepsConfig};
 pub use template::write as write_template;
 
@@ -28,6 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deputy_declaration::types::App;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
@@ -40,6 +43,25 @@ use crate::ids::{AccountId, RunId};
 pub trait Road: Send + Sync + 'static {
     /// Sends one request through the account of the grant.
     fn send<'a>(&'a self, grant: &'a Grant, request: Request) -> BoxFuture<'a, Result<Answer, EgressError>>;
+
+    /// Sends one request without any credential, to a host that the operator allows.
+    fn send_plain<'a>(&'a self, caller: &'a Caller, request: Request) -> BoxFuture<'a, Result<Answer, EgressError>>;
+}
+
+/// What a run executes.
+#[derive(Debug, Clone)]
+pub enum Program {
+    /// A component, or a core module built with an SDK.
+    Component(Arc<[u8]>),
+    /// An ES module, for the shared runner.
+    Script(Script),
+}
+
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// Stands in errors and stacks: `post.js`.
+    pub name: String,
+    pub source: Arc<str>,
 }
 
 /// One execution of a step.
@@ -47,8 +69,10 @@ pub struct Run {
     pub id: RunId,
     /// Who runs it. Its requests carry the same owner, and `Via::Run` with this run's id.
     pub caller: Caller,
-    /// A JSON object.
+    /// A JSON object: the fields of the step's props.
     pub input: Value,
+    /// What earlier steps of a workflow and its trigger left: `{"steps": {…}, "trigger": …}`. For scripts.
+    pub context: Value,
     /// The account bound to each prop of kind `app`.
     pub bindings: BTreeMap<String, Bound>,
     pub road: Arc<dyn Road>,
@@ -66,7 +90,16 @@ pub struct Bound {
     /// `app/nickname`
     pub name: String,
     pub identity: Option<String>,
+    /// Granted, where they are known.
     pub scopes: Vec<String>,
+    /// What its owner gave at connect; no secrets.
+    pub inputs: BTreeMap<String, String>,
+    /// Where its credentials may go: `https://host`.
+    pub origins: Vec<String>,
+    /// The declaration that the account keeps to.
+    pub declaration: Arc<App>,
+    /// Index into the declaration's methods.
+    pub method: usize,
 }
 
 /// Bounds of one run; those of its memory and handles are the engine's ([`crate::wasm::Limits`]).

@@ -21,17 +21,86 @@ pub struct Prop {
     pub help: Option<String>,
     /// The run may go without it.
     pub optional: bool,
+    /// Used where the input says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    /// When not empty, the only values allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Choice>,
+    /// The value is kept out of logs, outputs and run records.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", content = "app", rename_all = "lowercase")]
+pub struct Choice {
+    pub label: String,
+    pub value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum PropKind {
-    /// An account of the app with this slug.
-    App(String),
+    /// An account.
+    App(AppNeed),
     Text,
     Integer,
+    Number,
     Boolean,
+    /// A JSON object.
+    Object,
+    /// Any JSON.
     Json,
+    List {
+        of: ItemKind,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemKind {
+    Text,
+    Integer,
+    Number,
+    Boolean,
+    Object,
+    Json,
+}
+
+/// What a step needs of an account. It can do no more, whatever the app allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AppNeed {
+    /// The app's slug.
+    pub app: String,
+    /// Scopes that the account must have, where they are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Empty: all that the app allows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Path prefixes at segment borders. Empty: all that the app allows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Requests of a run through this account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// Bytes of request bodies of a run through this account, together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Requests that name no account go through this one where it reaches the URL.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ambient: bool,
+}
+
+impl PropKind {
+    /// The kind as a word: `app`, `text`, `list of integer`.
+    pub fn word(&self) -> String {
+        match self {
+            Self::App(need) => format!("account of {}", need.app),
+            Self::List { of } => format!("list of {}", format!("{of:?}").to_lowercase()),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
 }
 
 impl PropKind {
@@ -40,8 +109,11 @@ impl PropKind {
             Self::App(_) => "an account",
             Self::Text => "a text",
             Self::Integer => "a whole number",
+            Self::Number => "a number",
             Self::Boolean => "true or false",
+            Self::Object => "an object",
             Self::Json => "JSON",
+            Self::List { of } => of.wants(),
         }
     }
 
@@ -50,7 +122,34 @@ impl PropKind {
             Self::App(_) => false,
             Self::Text => value.is_string(),
             Self::Integer => value.is_i64() || value.is_u64(),
+            Self::Number => value.is_number(),
             Self::Boolean => value.is_boolean(),
+            Self::Object => value.is_object(),
+            Self::Json => true,
+            Self::List { of } => value.as_array().is_some_and(|items| items.iter().all(|item| of.takes(item))),
+        }
+    }
+}
+
+impl ItemKind {
+    fn wants(self) -> &'static str {
+        match self {
+            Self::Text => "a list of texts",
+            Self::Integer => "a list of whole numbers",
+            Self::Number => "a list of numbers",
+            Self::Boolean => "a list of true or false",
+            Self::Object => "a list of objects",
+            Self::Json => "a list",
+        }
+    }
+
+    fn takes(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::Integer => value.is_i64() || value.is_u64(),
+            Self::Number => value.is_number(),
+            Self::Boolean => value.is_boolean(),
+            Self::Object => value.is_object(),
             Self::Json => true,
         }
     }
@@ -71,7 +170,7 @@ pub(super) fn validate(props: &[Prop]) -> Result<(), StepError> {
         if props[..at].iter().any(|earlier| earlier.name == prop.name) {
             return fail(format!("`{}` stands there twice", prop.name));
         }
-        if let PropKind::App(slug) = &prop.kind {
+        if let PropKind::App(AppNeed { app: slug, .. }) = &prop.kind {
             let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             if slug.is_empty() || slug.len() > 40 || !slug.bytes().all(letters) {
                 return fail(format!("`{}` wants an account of `{}`, which is no app's slug", prop.name, short(slug)));
@@ -109,8 +208,8 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
     }
     for (name, bound) in bindings {
         match props.iter().find(|prop| prop.name == *name) {
-            Some(Prop { kind: PropKind::App(slug), .. }) if *slug == bound.app => {}
-            Some(Prop { kind: PropKind::App(slug), .. }) => {
+            Some(Prop { kind: PropKind::App(need), .. }) if need.app == bound.app => {}
+            Some(Prop { kind: PropKind::App(AppNeed { app: slug, .. }), .. }) => {
                 return Err(wrong(
                     format!("prop `{name}` wants an account of {slug}, but {} is one of {}", bound.name, bound.app),
                     Some(format!("bind it with `--bind {name}={slug}/NICKNAME`")),
@@ -128,7 +227,7 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
     for prop in props {
         match &prop.kind {
             PropKind::App(_) if bindings.contains_key(&prop.name) || prop.optional => {}
-            PropKind::App(slug) => {
+            PropKind::App(AppNeed { app: slug, .. }) => {
                 return Err(wrong(
                     format!("no account is bound to prop `{}`, which wants one of {slug}", prop.name),
                     Some(format!("add `--bind {}={slug}/NICKNAME`; `deputy account list` shows them", prop.name)),
@@ -198,16 +297,39 @@ mod tests {
     use crate::ids::AccountId;
 
     fn prop(name: &str, kind: PropKind) -> Prop {
-        Prop { name: name.to_owned(), kind, label: None, help: None, optional: false }
+        Prop {
+            name: name.to_owned(),
+            kind,
+            label: None,
+            help: None,
+            optional: false,
+            default: None,
+            options: Vec::new(),
+            secret: false,
+        }
+    }
+
+    fn app(slug: &str) -> PropKind {
+        PropKind::App(AppNeed { app: slug.to_owned(), ..AppNeed::default() })
     }
 
     fn bound(app: &str) -> Bound {
         let name = format!("{app}/work");
-        Bound { account: AccountId::new(), app: app.to_owned(), name, identity: None, scopes: Vec::new() }
+        Bound {
+            account: AccountId::new(),
+            app: app.to_owned(),
+            name,
+            identity: None,
+            scopes: Vec::new(),
+            inputs: BTreeMap::new(),
+            origins: Vec::new(),
+            declaration: crate::wasm::fixtures::declaration(),
+            method: 0,
+        }
     }
 
     fn props() -> Vec<Prop> {
-        vec![prop("slack", PropKind::App("slack".to_owned())), prop("channel", PropKind::Text)]
+        vec![prop("slack", app("slack")), prop("channel", PropKind::Text)]
     }
 
     fn refusal(input: Value, bindings: &[(&str, &str)]) -> (String, Option<String>) {
@@ -256,7 +378,7 @@ mod tests {
             vec![prop("Slack", PropKind::Text)],
             vec![prop("", PropKind::Text)],
             vec![prop("a", PropKind::Text), prop("a", PropKind::Json)],
-            vec![prop("a", PropKind::App("Slack!".to_owned()))],
+            vec![prop("a", app("Slack!"))],
             vec![Prop { help: Some("\u{1b}[2J".to_owned()), ..prop("a", PropKind::Text) }],
             (0..65).map(|n| prop(&format!("p{n}"), PropKind::Text)).collect(),
         ] {

@@ -143,7 +143,7 @@ impl Requests {
     }
 
     /// Starts one and returns at once.
-    pub fn start(&mut self, bound: &Bound, ask: Ask) -> Result<Pending, Refusal> {
+    pub fn start(&mut self, bound: Option<&Bound>, ask: Ask) -> Result<Pending, Refusal> {
         if self.started >= self.limits.requests {
             return Err(Refusal::new(
                 RefusalCode::Limit,
@@ -173,8 +173,9 @@ impl Requests {
         let request = request(ask, timeout)?;
         self.started += 1;
         let summary = RequestSummary {
-            account: bound.name.clone(),
+            account: bound.map(|bound| bound.name.clone()).unwrap_or_default(),
             method: request.method.to_string(),
+            origin: String::new(),
             path: path_of(&request.url),
             status: None,
             error: Some("abandoned".to_owned()),
@@ -190,12 +191,17 @@ impl Requests {
         while self.tasks.try_join_next().is_some() {}
         let (sender, receiver) = oneshot::channel();
         let road = self.road.clone();
-        let grant = Grant { caller: self.caller.clone(), account: bound.account.clone() };
+        let caller = self.caller.clone();
+        let grant = bound.map(|bound| Grant { caller: caller.clone(), account: bound.account.clone(), narrow: None });
         let summaries = self.summaries.clone();
         let idle = self.limits.idle_timeout;
         let task = self.tasks.spawn(async move {
             let start = Instant::now();
-            let result = match tokio::time::timeout(timeout, road.send(&grant, request)).await {
+            let sent = match &grant {
+                Some(grant) => road.send(grant, request),
+                None => road.send_plain(&caller, request),
+            };
+            let result = match tokio::time::timeout(timeout, sent).await {
                 Ok(result) => result.map_err(Refusal::from),
                 Err(_) => {
                     Err(Refusal::new(RefusalCode::Timeout, format!("no answer within {} ms", timeout.as_millis())))

@@ -15,9 +15,9 @@ use super::host::Host;
 use super::log::Log;
 use super::requests::Requests;
 use super::v0_1_0::{self, StepPre};
-use super::{Outcome, Prop, Run, RunLimits, StepError, props};
+use super::{Output, Program, Prop, Ran, Run, RunLimits, StepError, props};
 use crate::caller::{Caller, Via};
-use crate::wasm::{BACKTRACE_FRAMES, Class, CpuSpent, Limits, Room, load, within_cpu};
+use crate::wasm::{BACKTRACE_FRAMES, Class, CpuMeter, CpuSpent, Limits, Room, load, within_cpu};
 
 /// Steps that stay compiled in memory; a few hundred KB each.
 const MAX_LOADED: usize = 64;
@@ -74,24 +74,18 @@ impl Steps {
         })
     }
 
-    /// The step's props, or what is wrong with the component.
-    pub async fn check(&self, component: &[u8]) -> Result<Vec<Prop>, StepError> {
-        Ok(self.load(component).await?.props.clone())
+    /// The step's props, or what is wrong with it.
+    pub async fn check(&self, program: &Program) -> Result<Vec<Prop>, StepError> {
+        Ok(self.load(program).await?.props.clone())
     }
 
     /// A step ready to run; kept in memory, so that loading it again costs a hash.
-    pub async fn load(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
-        self.seat.load(component).await
-    }
-
-    /// Runs a component once.
-    pub async fn run(&self, component: &[u8], run: Run) -> Result<Outcome, StepError> {
-        let step = self.load(component).await?;
-        self.run_step(&step, run).await
+    pub async fn load(&self, program: &Program) -> Result<Arc<Step>, StepError> {
+        self.seat.load(program).await
     }
 
     /// Runs a loaded step once, in a fresh instance. Dropping the future stops the guest and frees its slot.
-    pub async fn run_step(&self, step: &Step, run: Run) -> Result<Outcome, StepError> {
+    pub async fn run(&self, step: &Step, run: Run) -> Ran {
         self.seat.run(step, run, |_| ()).await.0
     }
 
@@ -105,25 +99,25 @@ impl Steps {
     #[cfg(any(test, feature = "demo"))]
     pub async fn run_inspected(
         &self,
-        component: &[u8],
+        program: &Program,
         run: Run,
         found: &(dyn Fn(&[u8]) -> bool + Sync),
-    ) -> (Result<Outcome, StepError>, bool) {
+    ) -> (Ran, bool) {
         let (config, cell) = &self.inspecting;
         let prepared = async {
             let seat = cell.get_or_try_init(async || Seat::new(Class::Inspecting, config)).await?;
-            Ok::<_, StepError>((seat, seat.load(component).await?))
+            Ok::<_, StepError>((seat, seat.load(program).await?))
         };
         let (seat, step) = match prepared.await {
             Ok(prepared) => prepared,
-            Err(error) => return (Err(error), false),
+            Err(error) => return (Ran::unstarted(error), false),
         };
-        let (result, seen) = seat.run(&step, run, |store| memory_holds(store, found)).await;
-        let told = match &result {
-            Ok(outcome) => found(outcome.output.to_string().as_bytes()),
+        let (ran, seen) = seat.run(&step, run, |store| memory_holds(store, found)).await;
+        let told = match &ran.result {
+            Ok(output) => found(serde_json::json!(output).to_string().as_bytes()),
             Err(error) => found(error.to_string().as_bytes()),
         };
-        (result, seen.unwrap_or(false) || told)
+        (ran, seen.unwrap_or(false) || told)
     }
 }
 
@@ -165,7 +159,16 @@ impl Seat {
         Ok(Self { room: Arc::new(room), linker, loaded: Mutex::default() })
     }
 
-    async fn load(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
+    async fn load(&self, program: &Program) -> Result<Arc<Step>, StepError> {
+        match program {
+            Program::Component(component) => self.load_component(component).await,
+            Program::Script(script) => {
+                Err(StepError::Internal(format!("{}: this build has no script runner", script.name)))
+            }
+        }
+    }
+
+    async fn load_component(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
         let mut key = [0; SHA256_OUTPUT_LEN];
         key.copy_from_slice(digest(&SHA256, component).as_ref());
         if let Some(step) = self.loaded().get(&key) {
@@ -199,7 +202,7 @@ impl Seat {
             let instance = pre.instantiate_async(&mut store).await?;
             instance.call_props(&mut store).await
         };
-        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, guest).await?;
+        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, &CpuMeter::default(), guest).await?;
         let props: Vec<Prop> = match ended {
             Ok(props) => props.into_iter().map(Prop::from).collect(),
             Err(error) => return Err(named(&error, &store, self.room.limits())),
@@ -209,21 +212,17 @@ impl Seat {
     }
 
     /// One run. `look` sees the store after the guest has ended, however it ended.
-    async fn run<T>(
-        &self,
-        step: &Step,
-        run: Run,
-        look: impl FnOnce(&mut Store<Host>) -> T,
-    ) -> (Result<Outcome, StepError>, Option<T>) {
+    async fn run<T>(&self, step: &Step, run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
         let input = match prepare(step, &run) {
             Ok(input) => input,
-            Err(error) => return (Err(error), None),
+            Err(error) => return (Ran::unstarted(error), None),
         };
         // Before the store, so that the slot is given back after the instance has left it.
         let _slot = match self.room.slot().await {
             Ok(slot) => slot,
-            Err(error) => return (Err(error.into()), None),
+            Err(error) => return (Ran::unstarted(error.into()), None),
         };
+        let cpu = CpuMeter::default();
         let start = Instant::now();
         let limits = run.limits;
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
@@ -234,22 +233,23 @@ impl Seat {
             let instance = step.pre.instantiate_async(&mut store).await?;
             instance.call_run(&mut store, &input).await
         };
-        let ended = bounded(limits.deadline, limits.cpu, guest).await;
+        let ended = bounded(limits.deadline, limits.cpu, &cpu, guest).await;
         let looked = look(&mut store);
         let result = ended
             .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
             .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
-            .and_then(|output| parse(&output, &limits));
-        let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            .and_then(|output| parse(&output, &limits))
+            .map(Output::of);
         let host = store.data_mut();
-        let result = result.map(|output| Outcome {
-            output,
+        let ran = Ran {
+            result,
             logs: host.take_log(),
             requests: host.requests(),
-            duration_ms,
+            duration_ms: ms(start.elapsed()),
+            cpu_ms: ms(cpu.spent()),
             memory_peak_bytes: host.meter.memory_peak_bytes(),
-        });
-        (result, Some(looked))
+        };
+        (ran, Some(looked))
     }
 }
 
@@ -288,13 +288,21 @@ fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
 }
 
 /// Runs a guest until it ends, uses up its CPU budget, or is late.
-async fn bounded<F: Future>(deadline: Duration, cpu: Duration, guest: F) -> Result<F::Output, StepError> {
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    match tokio::time::timeout(deadline, within_cpu(cpu, guest)).await {
+async fn bounded<F: Future>(
+    deadline: Duration,
+    cpu: Duration,
+    meter: &CpuMeter,
+    guest: F,
+) -> Result<F::Output, StepError> {
+    match tokio::time::timeout(deadline, within_cpu(cpu, meter, guest)).await {
         Ok(Ok(ended)) => Ok(ended),
         Ok(Err(CpuSpent)) => Err(StepError::Cpu { limit_ms: ms(cpu) }),
         Err(_) => Err(StepError::Deadline { limit_ms: ms(deadline) }),
     }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The limit behind a trap, or the trap itself.

@@ -71,6 +71,10 @@ impl Road for Fake {
             Ok(answer(stream::iter([Ok(Bytes::from(body.to_string()))])))
         })
     }
+
+    fn send_plain<'a>(&'a self, _caller: &'a Caller, _request: Request) -> BoxFuture<'a, Result<Answer, EgressError>> {
+        Box::pin(async { Err(EgressError::Internal("no plain hosts here".to_owned())) })
+    }
 }
 
 fn answer(body: impl futures_util::Stream<Item = Result<Bytes, EgressError>> + Send + 'static) -> Answer {
@@ -96,6 +100,10 @@ fn demo() -> Bound {
         name: "demo/work".to_owned(),
         identity: Some("ada".to_owned()),
         scopes: vec!["read".to_owned()],
+        inputs: BTreeMap::new(),
+        origins: Vec::new(),
+        declaration: fixtures::declaration(),
+        method: 0,
     }
 }
 
@@ -108,6 +116,7 @@ fn run_on(input: Value, road: Arc<Fake>) -> Run {
         id: RunId::new(),
         caller: Caller::local(),
         input,
+        context: Value::Null,
         bindings: BTreeMap::from([("demo".to_owned(), demo())]),
         road,
         limits: RunLimits::default(),
@@ -115,15 +124,37 @@ fn run_on(input: Value, road: Arc<Fake>) -> Run {
     }
 }
 
+fn component(bytes: &[u8]) -> Program {
+    Program::Component(bytes.into())
+}
+
+/// A run that ended well.
+#[derive(Debug)]
+struct Outcome {
+    output: Value,
+    logs: Vec<LogLine>,
+    requests: Vec<RequestSummary>,
+    memory_peak_bytes: u64,
+}
+
+async fn execute(steps: &Steps, bytes: &[u8], run: Run) -> Result<Outcome, StepError> {
+    let step = steps.load(&component(bytes)).await?;
+    let Ran { result, logs, requests, memory_peak_bytes, .. } = steps.run(&step, run).await;
+    result.map(|output| Outcome { output: output.value, logs, requests, memory_peak_bytes })
+}
+
 async fn hostile(input: Value) -> Result<Outcome, StepError> {
-    steps().run(&fixtures::guest("hostile"), run(input)).await
+    execute(&steps(), &fixtures::guest("hostile"), run(input)).await
 }
 
 #[tokio::test]
 async fn props_are_read_from_the_component() {
-    let props = steps().check(&fixtures::guest("demo_step")).await.unwrap();
+    let props = steps().check(&component(&fixtures::guest("demo_step"))).await.unwrap();
     let names: Vec<_> = props.iter().map(|prop| (prop.name.as_str(), prop.kind.clone())).collect();
-    assert_eq!(names, [("demo", PropKind::App("demo".to_owned())), ("note", PropKind::Text)]);
+    assert_eq!(
+        names,
+        [("demo", PropKind::App(AppNeed { app: "demo".to_owned(), ..AppNeed::default() })), ("note", PropKind::Text)]
+    );
 }
 
 #[tokio::test]
@@ -132,7 +163,7 @@ async fn a_step_calls_its_app_and_says_what_it_found() {
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let run = Run { log: Some(sender), ..run_on(json!({}), road.clone()) };
     let (id, account) = (run.id.clone(), run.bindings["demo"].account.clone());
-    let outcome = steps().run(&fixtures::guest("demo_step"), run).await.unwrap();
+    let outcome = execute(&steps(), &fixtures::guest("demo_step"), run).await.unwrap();
 
     assert_eq!(outcome.output, json!({ "login": "ada", "account": "demo/work", "pages": [3, 1], "items": 4 }));
     let paths: Vec<_> = outcome.requests.iter().map(|request| (request.path.as_str(), request.status)).collect();
@@ -153,7 +184,7 @@ async fn a_step_calls_its_app_and_says_what_it_found() {
 async fn ten_requests_are_on_their_way_at_once() {
     let road = Fake { together: Some(Barrier::new(10)), ..Fake::default() };
     let run = run_on(json!({}), Arc::new(road));
-    let outcome = steps().run(&fixtures::guest("ten"), run).await.unwrap();
+    let outcome = execute(&steps(), &fixtures::guest("ten"), run).await.unwrap();
     assert_eq!(outcome.output, json!({ "statuses": vec![200; 10] }));
 }
 
@@ -161,8 +192,8 @@ async fn ten_requests_are_on_their_way_at_once() {
 async fn each_bad_guest_ends_in_its_own_error_while_a_good_one_goes_on() {
     let steps = Arc::new(steps());
     let (bad, good) = (fixtures::guest("hostile"), fixtures::guest("demo_step"));
-    steps.check(&good).await.unwrap();
-    steps.check(&bad).await.unwrap();
+    steps.check(&component(&good)).await.unwrap();
+    steps.check(&component(&bad)).await.unwrap();
     for (deed, code) in [
         (json!({ "do": "loop" }), "step_cpu"),
         (json!({ "do": "memory" }), "step_out_of_memory"),
@@ -182,8 +213,8 @@ async fn each_bad_guest_ends_in_its_own_error_while_a_good_one_goes_on() {
             deadline: Duration::from_millis(if code == "step_deadline" { 200 } else { 60_000 }),
             ..RunLimits::default()
         };
-        let bad_run = steps.run(&bad, Run { limits, ..run(deed.clone()) });
-        let good_run = steps.run(&good, run(json!({})));
+        let bad_run = execute(&steps, &bad, Run { limits, ..run(deed.clone()) });
+        let good_run = execute(&steps, &good, run(json!({})));
         let (bad_end, good_end) = tokio::join!(bad_run, good_run);
         let error = bad_end.unwrap_err();
         assert_eq!(error.code(), code, "{deed}: {error}");
@@ -196,7 +227,7 @@ async fn each_bad_guest_ends_in_its_own_error_while_a_good_one_goes_on() {
 async fn a_panic_tells_its_place_in_the_log() {
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let run = Run { log: Some(sender), ..run(json!({ "do": "panic" })) };
-    assert_eq!(steps().run(&fixtures::guest("hostile"), run).await.unwrap_err().code(), "step_trap");
+    assert_eq!(execute(&steps(), &fixtures::guest("hostile"), run).await.unwrap_err().code(), "step_trap");
     let line = lines.try_recv().unwrap();
     assert_eq!(line.level, LogLevel::Error);
     assert!(line.message.contains("the author's own words") && line.message.contains("lib.rs"), "{line:?}");
@@ -239,7 +270,7 @@ async fn the_hosts_limits_hold_whatever_the_guest_asks() {
     };
     let with = async |input: Value| {
         let run = Run { limits: limits.clone(), ..run(input) };
-        steps().run(&fixtures::guest("hostile"), run).await.unwrap().output
+        execute(&steps(), &fixtures::guest("hostile"), run).await.unwrap().output
     };
     let late = with(json!({ "do": "get", "url": "/never", "timeout_ms": 3_600_000 })).await;
     assert_eq!(late["code"], "Timeout", "{late}");
@@ -272,7 +303,7 @@ async fn input_that_does_not_fit_starts_nothing() {
     let error = hostile(json!({ "do": "echo", "other": 1 })).await.unwrap_err();
     assert_eq!(error.code(), "step_input");
     let run = Run { bindings: BTreeMap::new(), ..run(json!({})) };
-    let error = steps().run(&fixtures::guest("demo_step"), run).await.unwrap_err();
+    let error = execute(&steps(), &fixtures::guest("demo_step"), run).await.unwrap_err();
     assert!(error.fix().unwrap().contains("--bind demo=demo/"), "{error}");
 }
 
@@ -282,7 +313,7 @@ async fn requests_end_with_their_handle_and_with_the_run() {
         let road = Arc::new(Fake::default());
         let limits = RunLimits { deadline: Duration::from_millis(100), ..RunLimits::default() };
         let run = Run { limits, ..run_on(input.clone(), road.clone()) };
-        let ended = steps().run(&fixtures::guest("hostile"), run).await;
+        let ended = execute(&steps(), &fixtures::guest("hostile"), run).await;
         if input["do"] == "get" {
             assert_eq!(ended.unwrap_err().code(), "step_deadline");
         } else {
@@ -304,15 +335,16 @@ async fn requests_end_with_their_handle_and_with_the_run() {
 async fn a_caller_that_goes_away_frees_the_slot() {
     let steps = steps_with(1);
     let guest = fixtures::guest("hostile");
-    steps.check(&guest).await.unwrap();
+    steps.check(&component(&guest)).await.unwrap();
     for input in [json!({ "do": "get", "url": "/never" }), json!({ "do": "loop" })] {
         let road = Arc::new(Fake::default());
-        let gone = tokio::time::timeout(Duration::from_millis(100), steps.run(&guest, run_on(input.clone(), road)));
+        let gone =
+            tokio::time::timeout(Duration::from_millis(100), execute(&steps, &guest, run_on(input.clone(), road)));
         assert!(gone.await.is_err(), "{input} does not end by itself");
         assert_eq!(steps.free_slots(), 1, "{input}");
     }
     // And the slot is as good as new.
-    let outcome = steps.run(&guest, run(json!({ "do": "echo", "value": [1] }))).await.unwrap();
+    let outcome = execute(&steps, &guest, run(json!({ "do": "echo", "value": [1] }))).await.unwrap();
     assert_eq!(outcome.output, json!([1]));
 }
 
@@ -323,7 +355,7 @@ async fn more_runs_than_slots_wait_their_turn() {
     let runs: Vec<_> = (0..20)
         .map(|n| {
             let (steps, guest) = (steps.clone(), guest.clone());
-            tokio::spawn(async move { steps.run(&guest, run(json!({ "do": "echo", "value": n }))).await })
+            tokio::spawn(async move { execute(&steps, &guest, run(json!({ "do": "echo", "value": n }))).await })
         })
         .collect();
     for (n, run) in runs.into_iter().enumerate() {
@@ -335,7 +367,7 @@ async fn more_runs_than_slots_wait_their_turn() {
 #[tokio::test]
 async fn what_is_no_step_is_said_in_words() {
     let steps = steps();
-    let code = async |bytes: &[u8]| steps.check(bytes).await.unwrap_err().code();
+    let code = async |bytes: &[u8]| steps.check(&component(bytes)).await.unwrap_err().code();
     assert_eq!(code(b"export default 1").await, "step_not_wasm");
     assert_eq!(code(b"\0asm\x01\0\0\0").await, "step_core_module");
     assert_eq!(code(&fixtures::empty_component()).await, "step_wrong_world");
@@ -355,9 +387,9 @@ async fn a_step_is_compiled_once_for_all_processes() {
     let config = StepsConfig { cache: Some(folder.path().join("cache")), slots: 1, ..StepsConfig::default() };
     let files = || std::fs::read_dir(folder.path().join("cache")).unwrap().count();
     let guest = fixtures::guest("ten");
-    Steps::new(config.clone()).unwrap().check(&guest).await.unwrap();
+    Steps::new(config.clone()).unwrap().check(&component(&guest)).await.unwrap();
     assert_eq!(files(), 1);
-    Steps::new(config).unwrap().check(&guest).await.unwrap();
+    Steps::new(config).unwrap().check(&component(&guest)).await.unwrap();
     assert_eq!(files(), 1);
 }
 
@@ -370,8 +402,8 @@ async fn inspection_finds_what_is_planted_and_nothing_else() {
         move |memory: &[u8]| memory.windows(needle.len()).any(|window| window == needle.as_bytes())
     };
     let seen = async |input: Value, needle: &'static str| {
-        let (result, seen) = steps.run_inspected(&guest, run(input), &holds(needle)).await;
-        (result.map(|outcome| outcome.output).map_err(|error| error.code()), seen)
+        let (ran, seen) = steps.run_inspected(&component(&guest), run(input), &holds(needle)).await;
+        (ran.result.map(|output| output.value).map_err(|error| error.code()), seen)
     };
     let plant = json!({ "do": "plant", "text": planted });
     assert_eq!(seen(plant.clone(), "canary-4f1d").await, (Ok(Value::Null), true));

@@ -1,7 +1,9 @@
 //! `deputy:step@0.1.0`: bindings and conversions, nothing else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
@@ -9,7 +11,7 @@ use wasmtime_wasi_io::streams::DynInputStream;
 
 use super::host::{AccountHandle, Host};
 use super::requests::{Ask, Pending, Refusal, RefusalCode, Response};
-use super::{LogLevel, Prop, PropKind};
+use super::{AppNeed, Choice, ItemKind, LogLevel, Prop, PropKind};
 use crate::time::Time;
 
 mod bindings {
@@ -48,14 +50,54 @@ pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 impl From<types::Prop> for Prop {
     fn from(prop: types::Prop) -> Self {
-        let kind = match prop.kind {
-            types::PropKind::App(slug) => PropKind::App(slug),
-            types::PropKind::Text => PropKind::Text,
-            types::PropKind::Integer => PropKind::Integer,
-            types::PropKind::Boolean => PropKind::Boolean,
-            types::PropKind::Json => PropKind::Json,
-        };
-        Self { name: prop.name, kind, label: prop.label, help: prop.help, optional: prop.optional }
+        // What is no JSON stays a text that no input can equal; `validate` names it.
+        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self {
+            name: prop.name,
+            kind: prop.kind.into(),
+            label: prop.label,
+            help: prop.help,
+            optional: prop.optional,
+            default: prop.default.map(json),
+            options: prop
+                .options
+                .into_iter()
+                .map(|choice| Choice { label: choice.label, value: json(choice.value) })
+                .collect(),
+            secret: prop.secret,
+        }
+    }
+}
+
+impl From<types::PropKind> for PropKind {
+    fn from(kind: types::PropKind) -> Self {
+        match kind {
+            types::PropKind::App(need) => Self::App(AppNeed {
+                app: need.app,
+                scopes: need.scopes,
+                methods: need.methods,
+                paths: need.paths,
+                requests: need.requests,
+                bytes: need.bytes,
+                ambient: need.ambient,
+            }),
+            types::PropKind::Text => Self::Text,
+            types::PropKind::Integer => Self::Integer,
+            types::PropKind::Number => Self::Number,
+            types::PropKind::Boolean => Self::Boolean,
+            types::PropKind::Object => Self::Object,
+            types::PropKind::Json => Self::Json,
+            types::PropKind::ListOf(of) => Self::List {
+                of: match of {
+                    types::ItemKind::Text => ItemKind::Text,
+                    types::ItemKind::Integer => ItemKind::Integer,
+                    types::ItemKind::Number => ItemKind::Number,
+                    types::ItemKind::Boolean => ItemKind::Boolean,
+                    types::ItemKind::Object => ItemKind::Object,
+                    types::ItemKind::Json => ItemKind::Json,
+                },
+            },
+        }
     }
 }
 
@@ -78,6 +120,10 @@ impl From<Refusal> for types::Error {
 
 impl types::Host for Host {}
 
+fn fields(fields: &BTreeMap<String, String>) -> Vec<accounts::Field> {
+    fields.iter().map(|(name, value)| accounts::Field { name: name.clone(), value: value.clone() }).collect()
+}
+
 impl accounts::Host for Host {
     fn get(&mut self, prop: String) -> wasmtime::Result<Result<Resource<AccountHandle>, types::Error>> {
         Ok(self.account(prop)?.map_err(types::Error::from))
@@ -92,7 +138,12 @@ impl accounts::HostAccount for Host {
             name: bound.name.clone(),
             identity: bound.identity.clone(),
             scopes: bound.scopes.clone(),
+            inputs: fields(&bound.inputs),
         })
+    }
+
+    fn markers(&mut self, account: Resource<AccountHandle>) -> wasmtime::Result<Vec<accounts::Field>> {
+        Ok(fields(&self.markers_of(&account)?))
     }
 
     fn drop(&mut self, account: Resource<AccountHandle>) -> wasmtime::Result<()> {
@@ -104,7 +155,7 @@ impl accounts::HostAccount for Host {
 impl http::Host for Host {
     fn start(
         &mut self,
-        account: Resource<AccountHandle>,
+        account: Option<Resource<AccountHandle>>,
         request: http::Request,
     ) -> wasmtime::Result<Result<Resource<Pending>, types::Error>> {
         let ask = Ask {
@@ -115,7 +166,7 @@ impl http::Host for Host {
             timeout_ms: request.timeout_ms,
             rule_set: request.as_identity,
         };
-        Ok(self.start(&account, ask)?.map_err(types::Error::from))
+        Ok(self.start(account.as_ref(), ask)?.map_err(types::Error::from))
     }
 }
 

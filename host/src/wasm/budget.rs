@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -13,14 +14,28 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuSpent;
 
+/// What a guest has used so far, in microseconds; stays readable when the guest is dropped.
+#[derive(Debug, Default)]
+pub struct CpuMeter(AtomicU64);
+
+impl CpuMeter {
+    pub fn spent(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    fn add(&self, more: Duration) -> Duration {
+        let more = u64::try_from(more.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.0.fetch_add(more, Ordering::Relaxed).saturating_add(more))
+    }
+}
+
 /// Runs `guest` until it ends or has used `budget` of CPU time, to within one tick.
-pub async fn within_cpu<F: Future>(budget: Duration, guest: F) -> Result<F::Output, CpuSpent> {
+pub async fn within_cpu<F: Future>(budget: Duration, meter: &CpuMeter, guest: F) -> Result<F::Output, CpuSpent> {
     let mut guest = pin!(guest);
-    let mut spent = Duration::ZERO;
     std::future::poll_fn(move |cx| {
         let start = Instant::now();
         let polled = guest.as_mut().poll(cx);
-        spent += start.elapsed();
+        let spent = meter.add(start.elapsed());
         match polled {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending if spent > budget => Poll::Ready(Err(CpuSpent)),
@@ -37,7 +52,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_costs_nothing() {
         let waits = tokio::time::sleep(Duration::from_millis(300));
-        assert_eq!(within_cpu(Duration::from_millis(200), waits).await, Ok(()));
+        assert_eq!(within_cpu(Duration::from_millis(200), &CpuMeter::default(), waits).await, Ok(()));
     }
 
     #[tokio::test]
@@ -48,6 +63,6 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });
-        assert_eq!(within_cpu(Duration::from_millis(20), works).await, Err(CpuSpent));
+        assert_eq!(within_cpu(Duration::from_millis(20), &CpuMeter::default(), works).await, Err(CpuSpent));
     }
 }

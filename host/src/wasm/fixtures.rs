@@ -31,6 +31,21 @@ pub const MEMORY: &Body = &[
     Instruction::Unreachable,
 ];
 
+/// The app `demo` with one bearer token, from its source.
+pub fn declaration() -> std::sync::Arc<deputy_declaration::types::App> {
+    let text = r#"
+        slug = "demo"
+        name = "Demo"
+        summary = "For tests."
+        base = "https://api.demo.example"
+        evidence = { level = "facts", date = "2026-11-23", source = "https://demo.example" }
+        [methods.key]
+        tokens.token = {}
+        header.Authorization = "Bearer {token}"
+    "#;
+    std::sync::Arc::new(deputy_declaration::source::parse("app.toml", text).expect("the app is valid"))
+}
+
 /// An app whose `declare` is this body.
 pub fn app(body: &Body) -> Vec<u8> {
     let wit = include_str!("../../../wit/app/0.1.0/app.wit");

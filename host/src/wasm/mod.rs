@@ -18,7 +18,7 @@ mod limits;
 pub mod load;
 pub mod queue;
 
-pub use budget::{CpuSpent, within_cpu};
+pub use budget::{CpuMeter, CpuSpent, within_cpu};
 pub use declare::Apps;
 pub use engine::{BACKTRACE_FRAMES, Class, Room};
 pub use error::WasmError;

@@ -113,7 +113,7 @@ impl<'a> Request<'a> {
     pub fn start(self) -> Result<Pending, Error> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(Pending { handle: wit::start(self.account.handle(), &self.request)? }),
+            None => Ok(Pending { handle: wit::start(Some(self.account.handle()), &self.request)? }),
         }
     }
 

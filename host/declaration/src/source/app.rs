@@ -70,6 +70,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<App> {
         headers: root.get("headers").map_or_else(Vec::new, |value| headers(reader, value)),
         test: root.get("test").and_then(|value| test(reader, value)),
         signals: signals(reader, &root),
+        pagination: None,
+        actions: Vec::new(),
         inputs,
         methods,
         base,
@@ -245,7 +247,13 @@ fn test(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<TestReq
 
 fn signals(reader: &mut Reader<'_>, root: &Table<'_>) -> Signals {
     let unauthorized = vec![vec![Condition::Status(401)]];
-    let mut signals = Signals { expired: unauthorized, revoked: Vec::new(), failed: Vec::new() };
+    let mut signals = Signals {
+        expired: unauthorized,
+        revoked: Vec::new(),
+        failed: Vec::new(),
+        throttled: vec![vec![Condition::Status(429)]],
+        retry_after: None,
+    };
     let Some(value) = root.get("signals") else { return signals };
     let Some(table) = reader.table(value, "signals", &["expired", "revoked", "failed"]) else { return signals };
     if table.has("expired") {

@@ -6,8 +6,9 @@ use toml::de::DeValue;
 use super::app::{label, params};
 use super::reader::{Entry, Names, Reader, Table, join};
 use crate::types::{
-    AuthKind, AuthMethod, BasicRule, ClientAuth, ErrorClass, ErrorMeaning, NamedTemplate, OAuth2, Part, Pkce,
-    Placeholder, Redirect, ReplyToken, Rotation, Rule, RuleSet, Scope, ScopeList, Template, Token, TokenBody,
+    Alphabet, AuthKind, AuthMethod, BasicRule, ClientAuth, ErrorClass, ErrorMeaning, Marker, NamedTemplate, OAuth2,
+    Part, Pkce, Placeholder, Redirect, ReplyToken, Rotation, Rule, RuleSet, Scope, ScopeList, Template, Token,
+    TokenBody,
 };
 
 const METHOD: [&str; 8] = ["label", "help", "tokens", "oauth2", "header", "query", "basic", "rule-sets"];
@@ -85,6 +86,7 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool) 
             pattern: None,
             optional: false,
             reply: oauth.then(|| reply_token("")),
+            marker: marker(name, oauth),
         }];
     };
     reader.at(&*path, value.span());
@@ -104,9 +106,19 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool) 
             pattern: reader.optional(&table, "pattern", &path),
             optional: reader.flag(&table, "optional", false),
             reply: oauth.then(|| reply(reader, &table, &format!("{path}.reply"))),
+            marker: marker(entry.key, oauth && tokens.is_empty()),
         });
     }
     tokens
+}
+
+/// A shape that no service checks for; the first token of an OAuth method is also known by the name that most code uses.
+fn marker(token: &str, first_of_oauth: bool) -> Marker {
+    let mut names = vec![token.to_owned()];
+    if first_of_oauth && token != "oauth_access_token" {
+        names.push("oauth_access_token".to_owned());
+    }
+    Marker { prefix: String::new(), length: 40, alphabet: Alphabet::Alphanumeric, names }
 }
 
 /// RFC 6749 section 5.1, below `at`.

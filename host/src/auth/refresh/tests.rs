@@ -68,7 +68,7 @@ impl Setup {
             checked_at: None,
         };
         rows.commit(rows.put_account(&record, 0).unwrap()).await.unwrap();
-        let grant = Grant { caller: Caller::local(), account: record.id };
+        let grant = Grant::whole(Caller::local(), record.id);
         let auth = Arc::new(Auth::new(rows.clone(), apps.clone(), server.clone()));
         Self { store, rows, server, apps, grant, auth }
     }
@@ -407,7 +407,7 @@ async fn an_account_of_another_owner_is_not_there() {
     let setup = Setup::new("strict").await;
     let owner: Owner = serde_json::from_str("\"user:other\"").unwrap();
     let caller = Caller { owner, via: crate::caller::Via::Cli };
-    let grant = Grant { caller, account: setup.grant.account.clone() };
+    let grant = Grant::whole(caller, setup.grant.account.clone());
     assert_eq!(setup.auth.live(&grant).await.unwrap_err().code(), "account_not_found");
 }
 
@@ -429,7 +429,7 @@ async fn swapped_rows_are_refused() {
     ];
     setup.store.commit(swap).await.unwrap();
     let caller = Caller { owner: stranger, via: crate::caller::Via::Cli };
-    for grant in [Grant { account: victim, ..setup.grant.clone() }, Grant { caller, account: id }] {
+    for grant in [Grant { account: victim, ..setup.grant.clone() }, Grant::whole(caller, id)] {
         let error = setup.auth.live(&grant).await.unwrap_err().to_string();
         assert!(error.contains("changed outside Deputy, or belongs to another place"), "{error}");
     }

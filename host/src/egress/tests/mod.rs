@@ -52,7 +52,9 @@ pub(super) fn live(origin: &str) -> Live {
         reach: Reach { origins: Vec::new(), methods: Vec::new(), paths: Vec::new(), denied_paths: Vec::new() },
         headers: Vec::new(),
         test: None,
-        signals: Signals { expired: Vec::new(), revoked: Vec::new(), failed: Vec::new() },
+        signals: Signals::default(),
+        pagination: None,
+        actions: Vec::new(),
     };
     let base = Url::parse(origin).unwrap();
     Live {

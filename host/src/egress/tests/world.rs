@@ -114,7 +114,7 @@ impl World {
     ) -> Self {
         let audit = Arc::new(MemoryAudit::default());
         let egress = Egress::with_lookup(policy, audit.clone(), lookup).unwrap();
-        let grant = Grant { caller: Caller::local(), account: live.account.clone() };
+        let grant = Grant::whole(Caller::local(), live.account.clone());
         let tokens = FakeTokens {
             now: Mutex::new(Arc::new(live)),
             renew: Box::new(renew),
