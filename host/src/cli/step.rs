@@ -38,6 +38,9 @@ pub enum Command {
         /// Give a prop of type app an account; may be given again
         #[arg(long, value_name = "PROP=ACCOUNT", value_parser = binding)]
         bind: Vec<(String, String)>,
+        /// Let requests that name no account go through this prop's, where it reaches the URL; may be given again
+        #[arg(long, value_name = "PROP")]
+        ambient: Vec<String>,
         /// How long the run may take, such as 5s or 500ms [default: 60s]
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
@@ -78,7 +81,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 }
             })?;
         }
-        Command::Run { path, input, input_file, bind, timeout } => {
+        Command::Run { path, input, input_file, bind, ambient, timeout } => {
             let text = match (input, input_file) {
                 (Some(text), _) => text,
                 (None, Some(file)) => read_input(&file)?,
@@ -103,7 +106,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     }
                 }
             });
-            let run = StepRun { program: read_program(&path)?, input, bindings, timeout, log: Some(log) };
+            let run = StepRun { program: read_program(&path)?, input, bindings, ambient, timeout, log: Some(log) };
             let result = deputy.step_run(caller, run).await;
             let _ = printer.await;
             let ran = result?;

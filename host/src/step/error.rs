@@ -75,6 +75,28 @@ impl StepError {
         }
     }
 
+    /// The same error with its free texts changed.
+    pub(super) fn map_text(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Props(text) => Self::Props(change(text)),
+            Self::Input { message, fix } => Self::Input { message: change(message), fix: fix.map(change) },
+            Self::Trap { message } => Self::Trap { message: change(message) },
+            Self::OutputInvalid(text) => Self::OutputInvalid(change(text)),
+            Self::Failed { message } => Self::Failed { message: change(message) },
+            Self::Internal(text) => Self::Internal(change(text)),
+            // Named one by one, so that a new variant is thought about.
+            same @ (Self::Wasm(_)
+            | Self::WrongWorld { .. }
+            | Self::Deadline { .. }
+            | Self::Cpu { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Handles { .. }
+            | Self::StackOverflow
+            | Self::HostcallBytes { .. }
+            | Self::Template { .. }) => same,
+        }
+    }
+
     pub fn fix(&self) -> Option<String> {
         Some(match self {
             Self::Wasm(error) => return error.fix(),

@@ -9,12 +9,15 @@
 mod call;
 mod check;
 mod error;
+mod grants;
 mod host;
 mod log;
+mod markers;
 mod outcome;
 mod props;
 mod requests;
 mod run;
+mod secrets;
 mod template;
 mod v0_1_0;
 
@@ -75,6 +78,9 @@ pub struct Run {
     pub context: Value,
     /// The account bound to each prop of kind `app`.
     pub bindings: BTreeMap<String, Bound>,
+    /// Props that the runner of the step marks ambient, besides those that the step itself does: requests that name no
+    /// account, made by code that knows nothing of accounts, go through the one of them that reaches the URL.
+    pub ambient: Vec<String>,
     pub road: Arc<dyn Road>,
     pub limits: RunLimits,
     /// Log lines as they come; they stand in the outcome as well.

@@ -9,6 +9,10 @@ use super::{Bound, StepError};
 
 /// More than any form can show.
 const MAX_PROPS: usize = 64;
+/// Of methods, paths, scopes and options each.
+const MAX_ENTRIES: usize = 256;
+/// What a step may declare that it uses.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// A declared input of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -170,12 +174,10 @@ pub(super) fn validate(props: &[Prop]) -> Result<(), StepError> {
         if props[..at].iter().any(|earlier| earlier.name == prop.name) {
             return fail(format!("`{}` stands there twice", prop.name));
         }
-        if let PropKind::App(AppNeed { app: slug, .. }) = &prop.kind {
-            let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            if slug.is_empty() || slug.len() > 40 || !slug.bytes().all(letters) {
-                return fail(format!("`{}` wants an account of `{}`, which is no app's slug", prop.name, short(slug)));
-            }
+        if let PropKind::App(need) = &prop.kind {
+            need.validate().map_err(|problem| StepError::Props(format!("`{}` {problem}", prop.name)))?;
         }
+        prop.validate_values().map_err(|problem| StepError::Props(format!("`{}` {problem}", prop.name)))?;
         for text in [&prop.label, &prop.help].into_iter().flatten() {
             if text.chars().any(char::is_control) {
                 return fail(format!("label or help of `{}` holds a control character", prop.name));
@@ -185,13 +187,115 @@ pub(super) fn validate(props: &[Prop]) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Does the run give what the props ask for, and nothing else?
-pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bound>) -> Result<(), StepError> {
-    let empty = Map::new();
-    let input = match input {
+impl AppNeed {
+    /// A sentence about the prop, without its name.
+    fn validate(&self) -> Result<(), String> {
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let slug = &self.app;
+        if slug.is_empty() || slug.len() > 40 || !slug.bytes().all(letters) {
+            return Err(format!("wants an account of `{}`, which is no app's slug", short(slug)));
+        }
+        if [&self.methods, &self.paths, &self.scopes].into_iter().any(|list| list.len() > MAX_ENTRIES) {
+            return Err(format!("declares more than {MAX_ENTRIES} methods, paths or scopes"));
+        }
+        if let Some(method) = self.methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+            return Err(format!("declares the method `{}`, which is none of {}", short(method), METHODS.join(", ")));
+        }
+        for path in &self.paths {
+            let problem = if !path.starts_with('/') {
+                "begins with no slash"
+            } else if path.len() > 1024 {
+                "is longer than 1024 bytes"
+            } else if path.contains(['?', '#', '\\']) || path.chars().any(|c| c.is_control() || c.is_whitespace()) {
+                "holds more than a path"
+            } else if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+                "holds a dot segment"
+            } else if crate::egress::is_ambiguous_path(path) {
+                "holds what servers read in different ways, so no request could fit it"
+            } else {
+                continue;
+            };
+            return Err(format!("declares the path `{}`, which {problem}", short(path)));
+        }
+        let is_scope = |scope: &String| {
+            !scope.is_empty() && scope.len() <= 256 && !scope.chars().any(|c| c.is_control() || c.is_whitespace())
+        };
+        if let Some(scope) = self.scopes.iter().find(|scope| !is_scope(scope)) {
+            return Err(format!("declares the scope `{}`, which is none", short(scope)));
+        }
+        if self.requests == Some(0) {
+            return Err("declares no requests at all: leave `requests` out, or the prop".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Prop {
+    /// Default, options and secrecy: a sentence about the prop, without its name.
+    fn validate_values(&self) -> Result<(), String> {
+        if self.secret && self.kind != PropKind::Text {
+            return Err(format!("is secret, but {}: only a text can be secret", self.kind.wants()));
+        }
+        if self.secret && (self.default.is_some() || !self.options.is_empty()) {
+            return Err("is secret, but everybody who has the step could read its default or options".to_owned());
+        }
+        if matches!(self.kind, PropKind::App(_)) && (self.default.is_some() || !self.options.is_empty()) {
+            return Err("is an account, which has neither default nor options".to_owned());
+        }
+        if self.options.len() > MAX_ENTRIES {
+            return Err(format!("has more than {MAX_ENTRIES} options"));
+        }
+        for choice in &self.options {
+            if choice.label.chars().any(char::is_control) {
+                return Err("has an option whose label holds a control character".to_owned());
+            }
+            let fits = match &self.kind {
+                PropKind::List { of } => of.takes(&choice.value),
+                kind => kind.takes(&choice.value),
+            };
+            if !fits {
+                return Err(format!("wants {}, but has the option {}", self.kind.wants(), shown(&choice.value)));
+            }
+        }
+        match &self.default {
+            Some(value) if !self.kind.takes(value) => {
+                Err(format!("wants {}, but its default is {}", self.kind.wants(), what(value)))
+            }
+            Some(value) => match self.beyond_options(value) {
+                Some(other) => Err(format!("has the default {}, which is none of its options", shown(other))),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// The value, or the item of a list, that is none of the options.
+    fn beyond_options<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        let is_option = |value: &Value| self.options.iter().any(|choice| same(&choice.value, value));
+        if self.options.is_empty() {
+            return None;
+        }
+        match (&self.kind, value) {
+            (PropKind::List { .. }, Value::Array(items)) => items.iter().find(|item| !is_option(item)),
+            _ => (!is_option(value)).then_some(value),
+        }
+    }
+}
+
+/// `1` and `1.0` are one number.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        _ => one == other,
+    }
+}
+
+/// The input of the run, with defaults where it says nothing; or what it or the bindings lack or have too much.
+pub(super) fn fit(props: &[Prop], input: Value, bindings: &BTreeMap<String, Bound>) -> Result<Value, StepError> {
+    let mut input = match input {
         Value::Object(fields) => fields,
         // No input at all: every prop may be optional.
-        Value::Null => &empty,
+        Value::Null => Map::new(),
         _ => return Err(wrong("the input is not a JSON object".to_owned(), Some("give `--input '{…}'`".to_owned()))),
     };
     for name in input.keys() {
@@ -234,8 +338,17 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
                 ));
             }
             kind => match input.get(&prop.name) {
-                Some(Value::Null) | None if prop.optional => {}
-                Some(value) if kind.takes(value) => {}
+                Some(Value::Null) if prop.optional => {}
+                Some(value) if kind.takes(value) => {
+                    if let Some(other) = prop.beyond_options(value) {
+                        let options: Vec<String> =
+                            prop.options.iter().take(20).map(|choice| shown(&choice.value)).collect();
+                        return Err(wrong(
+                            format!("prop `{}` has no option {}", prop.name, shown(other)),
+                            Some(format!("its options are {}", options.join(", "))),
+                        ));
+                    }
+                }
                 Some(value) => {
                     return Err(wrong(
                         format!("prop `{}` wants {}, but the input gives {}", prop.name, kind.wants(), what(value)),
@@ -243,6 +356,13 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
                     ));
                 }
                 None => {
+                    if let Some(default) = &prop.default {
+                        input.insert(prop.name.clone(), default.clone());
+                        continue;
+                    }
+                    if prop.optional {
+                        continue;
+                    }
                     return Err(wrong(
                         format!("the input lacks prop `{}`, {}", prop.name, kind.wants()),
                         Some(format!("give `--input '{{\"{}\": …}}'`", prop.name)),
@@ -251,7 +371,7 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
             },
         }
     }
-    Ok(())
+    Ok(Value::Object(input))
 }
 
 fn wrong(message: String, fix: Option<String>) -> StepError {
@@ -281,6 +401,14 @@ fn what(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+/// A value for a message, as JSON.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", short(text)),
+        other => short(&other.to_string()),
     }
 }
 
@@ -334,19 +462,20 @@ mod tests {
 
     fn refusal(input: Value, bindings: &[(&str, &str)]) -> (String, Option<String>) {
         let bindings = bindings.iter().map(|(name, app)| ((*name).to_owned(), bound(app))).collect();
-        match fit(&props(), &input, &bindings) {
+        match fit(&props(), input, &bindings) {
             Err(error) => {
                 assert_eq!(error.code(), "step_input");
                 (error.to_string(), error.fix())
             }
-            Ok(()) => panic!("it fits"),
+            Ok(_) => panic!("it fits"),
         }
     }
 
     #[test]
     fn a_run_that_fits_is_let_through() {
         let bindings = BTreeMap::from([("slack".to_owned(), bound("slack"))]);
-        assert!(fit(&props(), &json!({ "channel": "general" }), &bindings).is_ok());
+        let input = json!({ "channel": "general" });
+        assert_eq!(fit(&props(), input.clone(), &bindings).unwrap(), input);
     }
 
     #[test]
@@ -370,6 +499,103 @@ mod tests {
         assert!(message.contains("not a JSON object"), "{message}");
         let (message, _) = refusal(json!({ "channel": "x" }), &[("slack", "slack"), ("channel", "slack")]);
         assert!(message.contains("not an account"), "{message}");
+    }
+
+    fn text_with(change: impl FnOnce(&mut Prop)) -> Prop {
+        let mut prop = prop("a", PropKind::Text);
+        change(&mut prop);
+        prop
+    }
+
+    fn choice(value: Value) -> Choice {
+        Choice { label: "One".to_owned(), value }
+    }
+
+    #[test]
+    fn defaults_stand_where_the_input_says_nothing() {
+        let props = [
+            text_with(|prop| prop.default = Some(json!("general"))),
+            Prop { optional: true, default: Some(json!([1])), ..prop("b", PropKind::List { of: ItemKind::Integer }) },
+            Prop { optional: true, ..prop("c", PropKind::Json) },
+        ];
+        let filled = |input| fit(&props, input, &BTreeMap::new()).unwrap();
+        assert_eq!(filled(Value::Null), json!({ "a": "general", "b": [1] }));
+        assert_eq!(filled(json!({ "a": "x", "b": null, "c": null })), json!({ "a": "x", "b": null, "c": null }));
+        let error = fit(&props, json!({ "a": null }), &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("`a` wants a text, but the input gives null"), "{error}");
+    }
+
+    #[test]
+    fn options_are_the_only_values() {
+        let one = Prop { options: vec![choice(json!("red")), choice(json!("blue"))], ..prop("a", PropKind::Text) };
+        let list = PropKind::List { of: ItemKind::Number };
+        let many = Prop { options: vec![choice(json!(1)), choice(json!(2))], optional: true, ..prop("b", list) };
+        let props = [one, many];
+        let fits = |input| fit(&props, input, &BTreeMap::new());
+        assert!(fits(json!({ "a": "red", "b": [2.0, 1] })).is_ok());
+        assert!(fits(json!({ "a": "red", "b": null })).is_ok());
+        let error = fits(json!({ "a": "green" })).unwrap_err();
+        assert_eq!(error.to_string(), "prop `a` has no option \"green\"");
+        assert_eq!(error.fix().as_deref(), Some("its options are \"red\", \"blue\""));
+        let error = fits(json!({ "a": "red", "b": [1, 3] })).unwrap_err();
+        assert_eq!(error.to_string(), "prop `b` has no option 3");
+    }
+
+    #[test]
+    fn defaults_options_and_secrecy_fit_the_kind() {
+        let app_with = |change: fn(&mut Prop)| {
+            let mut prop = prop("a", app("slack"));
+            change(&mut prop);
+            prop
+        };
+        for (bad, said) in [
+            (text_with(|prop| prop.default = Some(json!(5))), "wants a text, but its default is a number"),
+            (text_with(|prop| prop.options = vec![choice(json!(true))]), "has the option true"),
+            (
+                text_with(|prop| (prop.options, prop.default) = (vec![choice(json!("x"))], Some(json!("y")))),
+                "has the default \"y\", which is none of its options",
+            ),
+            (Prop { secret: true, ..prop("a", PropKind::Json) }, "only a text can be secret"),
+            (text_with(|prop| (prop.secret, prop.default) = (true, Some(json!("hunter22")))), "could read its default"),
+            (text_with(|prop| (prop.secret, prop.options) = (true, vec![choice(json!("x"))])), "default or options"),
+            (app_with(|prop| prop.default = Some(json!("slack/work"))), "neither default nor options"),
+            (app_with(|prop| prop.secret = true), "only a text can be secret"),
+            (Prop { default: Some(json!(1.5)), ..prop("a", PropKind::Integer) }, "wants a whole number"),
+        ] {
+            let error = validate(std::slice::from_ref(&bad)).unwrap_err();
+            assert!(error.to_string().contains("`a`") && error.to_string().contains(said), "{error}");
+            assert!(!error.to_string().contains("hunter22"));
+        }
+    }
+
+    #[test]
+    fn what_a_step_needs_of_an_account_is_well_formed() {
+        let need = |change: fn(&mut AppNeed)| {
+            let mut need = AppNeed { app: "slack".to_owned(), ..AppNeed::default() };
+            change(&mut need);
+            validate(&[prop("a", PropKind::App(need))])
+        };
+        assert!(need(|need| need.methods = METHODS.map(str::to_owned).to_vec()).is_ok());
+        assert!(need(|need| need.paths = vec!["/".into(), "/api/chat.postMessage".into(), "/ü/%61".into()]).is_ok());
+        assert!(need(|need| need.scopes = vec!["chat:write".into(), "https://x.example/auth".into()]).is_ok());
+        assert!(need(|need| (need.requests, need.bytes) = (Some(1), Some(0))).is_ok());
+        for method in ["get", "TRACE", "CONNECT", "", "G ET", "*"] {
+            let methods = vec![method.to_owned()];
+            let bad = AppNeed { app: "slack".to_owned(), methods, ..AppNeed::default() };
+            let error = validate(&[prop("a", PropKind::App(bad))]).unwrap_err();
+            assert!(error.to_string().contains("declares the method"), "{error}");
+        }
+        for path in
+            ["", "api", "/a?b", "/a#b", "/a b", "/a\\b", "/../a", "/a/./b", "//a", "/a%2fb", "/a%2E", "/a;b", "/a\u{7}"]
+        {
+            let bad = AppNeed { app: "slack".to_owned(), paths: vec![path.to_owned()], ..AppNeed::default() };
+            let error = validate(&[prop("a", PropKind::App(bad))]).unwrap_err();
+            assert!(error.to_string().contains("declares the path"), "{path}: {error}");
+        }
+        assert!(need(|need| need.scopes = vec!["a b".into()]).is_err());
+        assert!(need(|need| need.scopes = vec![String::new()]).is_err());
+        assert!(need(|need| need.requests = Some(0)).is_err());
+        assert!(need(|need| need.paths = vec!["/a".into(); 257]).is_err());
     }
 
     #[test]

@@ -11,9 +11,11 @@ use wasmtime::component::{Linker, ResourceTableError};
 use wasmtime::{Store, Trap};
 
 use super::check::Surface;
+use super::grants::Grants;
 use super::host::Host;
 use super::log::Log;
 use super::requests::Requests;
+use super::secrets::Secrets;
 use super::v0_1_0::{self, StepPre};
 use super::{Output, Program, Prop, Ran, Run, RunLimits, StepError, props};
 use crate::caller::{Caller, Via};
@@ -212,9 +214,9 @@ impl Seat {
     }
 
     /// One run. `look` sees the store after the guest has ended, however it ended.
-    async fn run<T>(&self, step: &Step, run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
-        let input = match prepare(step, &run) {
-            Ok(input) => input,
+    async fn run<T>(&self, step: &Step, mut run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
+        let Prepared { input, grants, secrets } = match prepare(step, &mut run) {
+            Ok(prepared) => prepared,
             Err(error) => return (Ran::unstarted(error), None),
         };
         // Before the store, so that the slot is given back after the instance has left it.
@@ -226,9 +228,9 @@ impl Seat {
         let start = Instant::now();
         let limits = run.limits;
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
-        let requests = Requests::new(run.road, caller, limits.clone());
-        let log = Log::new(&limits, run.log);
-        let mut store = self.room.store(Host::new(self.room.limits(), run.bindings, requests, log));
+        let requests = Requests::new(run.road, caller, limits.clone(), grants, secrets.clone());
+        let log = Log::new(&limits, run.log, secrets.clone());
+        let mut store = self.room.store(Host::new(self.room.limits(), requests, log));
         let guest = async {
             let instance = step.pre.instantiate_async(&mut store).await?;
             instance.call_run(&mut store, &input).await
@@ -237,9 +239,10 @@ impl Seat {
         let looked = look(&mut store);
         let result = ended
             .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
-            .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
+            .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&secrets.text(message)) }))
             .and_then(|output| parse(&output, &limits))
-            .map(Output::of);
+            .map(|output| secrets.output(Output::of(output)))
+            .map_err(|error| secrets.error(error));
         let host = store.data_mut();
         let ran = Ran {
             result,
@@ -271,20 +274,27 @@ impl Loaded {
     }
 }
 
-/// The input as text, if it and the bindings fit the props.
-fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
-    props::fit(&step.props, &run.input, &run.bindings)?;
-    let input = match &run.input {
-        Value::Null => "{}".to_owned(),
-        input => input.to_string(),
-    };
+/// What a run starts with.
+struct Prepared {
+    /// JSON: what was given, and defaults where nothing was.
+    input: String,
+    grants: Grants,
+    secrets: Secrets,
+}
+
+/// Takes input and bindings out of the run, if they fit the props.
+fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
+    let fields = props::fit(&step.props, std::mem::take(&mut run.input), &run.bindings)?;
+    let secrets = Secrets::of(&step.props, &fields);
+    let grants = Grants::new(&step.props, std::mem::take(&mut run.bindings), &run.ambient)?;
+    let input = fields.to_string();
     if input.len() > run.limits.input_bytes {
         return Err(StepError::Input {
             message: format!("the input has {} bytes; the limit is {}", input.len(), run.limits.input_bytes),
             fix: Some("let the step fetch large data itself".to_owned()),
         });
     }
-    Ok(input)
+    Ok(Prepared { input, grants, secrets })
 }
 
 /// Runs a guest until it ends, uses up its CPU budget, or is late.

@@ -118,6 +118,7 @@ fn run_on(input: Value, road: Arc<Fake>) -> Run {
         input,
         context: Value::Null,
         bindings: BTreeMap::from([("demo".to_owned(), demo())]),
+        ambient: Vec::new(),
         road,
         limits: RunLimits::default(),
         log: None,
