@@ -24,7 +24,9 @@ fn elsewhere() -> Raw {
 
 struct World {
     provider: DemoProvider,
-    deputy: Deputy,
+    _deputy: Deputy,
+    /// The same machine, opened in this process.
+    facade: Facade,
     /// Two accounts of one app.
     accounts: [String; 2],
     /// A host that the operator allows to requests without an account.
@@ -49,15 +51,15 @@ impl World {
             accounts.push(text(&ended.last_json(), "name"));
         }
         let accounts = accounts.try_into().expect("two accounts");
-        Self { provider, deputy, accounts, plain }
+        let folder = deputy.folder();
+        let overrides = Overrides { data: Some(folder.join("data")), config: Some(folder.join("config")) };
+        let facade = Facade::open(overrides).expect("the facade opens");
+        Self { provider, _deputy: deputy, facade, accounts, plain }
     }
 
     /// One run of the hostile step in the engine whose memory is searched: what it said, its whole outcome, and
     /// whether a secret stood in memory, output or log.
     async fn run(&self, input: Value) -> (Value, Value) {
-        let folder = self.deputy.folder();
-        let overrides = Overrides { data: Some(folder.join("data")), config: Some(folder.join("config")) };
-        let facade = Facade::open(overrides).expect("the facade opens");
         let component = std::fs::read(hostile()).expect("the guest");
         let [one, two] = &self.accounts;
         let bindings = [("demo", one), ("other", two), ("narrow", one)];
@@ -75,11 +77,10 @@ impl World {
                 bytes.windows(end.len()).any(|window| window == end)
             })
         };
-        let (ran, seen) = facade.step_run_inspected(&Caller::local(), run, &holds).await.expect("the run begins");
+        let (ran, seen) = self.facade.step_run_inspected(&Caller::local(), run, &holds).await.expect("the run begins");
         let whole = serde_json::to_value(&ran).expect("JSON");
         assert!(!seen, "the step saw a secret: {whole}");
         assert!(!holds(whole.to_string().as_bytes()), "a run record holds a secret: {whole}");
-        facade.close().await;
         (whole["output"].clone(), whole)
     }
 
