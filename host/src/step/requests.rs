@@ -95,6 +95,9 @@ impl From<EgressError> for Refusal {
                 TokensError::NotFound => {
                     (RefusalCode::NotBound, Some("the account is gone: bind another with `--bind`".to_owned()))
                 }
+                TokensError::Disabled { name } => {
+                    (RefusalCode::Denied, Some(format!("run `deputy account enable {name}`")))
+                }
                 TokensError::Client { app, .. } => {
                     (RefusalCode::Denied, Some(format!("run `deputy client set {app}` with the right id and secret")))
                 }
@@ -178,10 +181,8 @@ impl Requests {
         self.summaries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts one and returns at once. Which account it goes through is decided before anything else.
+    /// Starts one and returns at once.
     pub fn start(&mut self, through: Through<'_>, mut ask: Ask) -> Result<Pending, Refusal> {
-        let prop = self.grants.choose(through, &mut ask)?;
-        self.warn(&ask);
         if self.started >= self.limits.requests {
             return Err(Refusal::new(
                 RefusalCode::Limit,
@@ -208,6 +209,9 @@ impl Requests {
             Some(ms) => Duration::from_millis(ms.into()).min(self.limits.request_timeout),
             None => self.limits.request_timeout,
         };
+        // Behind the limits: reading a request costs the host time.
+        let prop = self.grants.choose(through, &mut ask)?;
+        self.warn(&ask);
         let body_bytes = ask.body.len();
         let request = request(ask, timeout)?;
         let grant = match &prop {

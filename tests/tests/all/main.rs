@@ -8,6 +8,7 @@ mod faults;
 mod gate;
 mod house;
 mod markers;
+mod packages;
 mod peer;
 mod refresh;
 mod steps;
