@@ -15,6 +15,7 @@ mod outcome;
 mod props;
 mod requests;
 mod run;
+mod script;
 mod template;
 mod v0_1_0;
 
@@ -24,6 +25,7 @@ pub use log::{LogLevel, LogLine};
 pub use outcome::{Output, Ran, RequestSummary};
 pub use props::{AppNeed, Choice, ItemKind, Prop, PropKind};
 pub use run::{Step, Steps, StepsConfig};
+pub use script::ScriptFailure;
 pub use template::write as write_template;
 
 use std::collections::BTreeMap;
@@ -146,5 +148,7 @@ impl Default for RunLimits {
     }
 }
 
+#[cfg(test)]
+mod script_tests;
 #[cfg(test)]
 mod tests;

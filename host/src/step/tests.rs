@@ -15,7 +15,7 @@ use crate::wasm::fixtures;
 
 /// Answers by path.
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     together: Option<Barrier>,
     arrived: AtomicUsize,
     /// Requests that somebody gave up.
@@ -87,13 +87,13 @@ fn steps() -> Steps {
 }
 
 /// Each guest is compiled once for all tests.
-fn steps_with(slots: usize) -> Steps {
+pub(super) fn steps_with(slots: usize) -> Steps {
     static CACHE: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
     let cache = Some(CACHE.path().join("cache"));
     Steps::new(StepsConfig { slots, cache, ..StepsConfig::default() }).unwrap()
 }
 
-fn demo() -> Bound {
+pub(super) fn demo() -> Bound {
     Bound {
         account: AccountId::new(),
         app: "demo".to_owned(),
@@ -111,7 +111,7 @@ fn run(input: Value) -> Run {
     run_on(input, Arc::new(Fake::default()))
 }
 
-fn run_on(input: Value, road: Arc<Fake>) -> Run {
+pub(super) fn run_on(input: Value, road: Arc<Fake>) -> Run {
     Run {
         id: RunId::new(),
         caller: Caller::local(),
