@@ -2,13 +2,11 @@
 // natives made with Node. It answers requests over real sockets, so that the same scripts run here and in the sandbox.
 
 import crypto from "node:crypto";
-import { readFileSync } from "node:fs";
 import http from "node:http";
-import { fileURLToPath } from "node:url";
 import vm from "node:vm";
+import { bundle } from "../runner/js/build.mjs";
 
-const bundle = fileURLToPath(new URL("../runner/js/dist/environment.js", import.meta.url));
-const environment = new vm.Script(readFileSync(bundle, "utf8"), { filename: "environment.js" });
+const environment = new vm.Script(await bundle(), { filename: "environment.js" });
 
 /** What the natives give must belong to the script's own realm. */
 const BRIDGE = `(natives) => {
