@@ -16,12 +16,19 @@ const BRIDGE = `(natives) => {
     if (Array.isArray(value)) return value.map(own);
     if (typeof value.then === "function") return new Promise((resolve, reject) => value.then((v) => resolve(own(v)), (e) => reject(own(e))));
     if ("message" in value && "stack" in value) {
-      const error = new Error(value.message);
+      const error = value.name === "TypeError" ? new TypeError(value.message) : new Error(value.message);
       if (value.code) error.code = value.code;
       if (value.fix) error.fix = value.fix;
       return error;
     }
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, own(inner)]));
+  };
+  // The engine of the sandbox has it.
+  ArrayBuffer.prototype.transfer ??= function transfer(length = this.byteLength) {
+    const moved = new ArrayBuffer(length);
+    new Uint8Array(moved).set(new Uint8Array(this).subarray(0, length));
+    natives.detach(this);
+    return moved;
   };
   globalThis.__host = {};
   for (const [name, native] of Object.entries(natives)) {
@@ -65,6 +72,7 @@ export class Sandbox {
 
   #natives() {
     return {
+      detach: (buffer) => void structuredClone(buffer, { transfer: [buffer] }),
       start: (...all) => this.#start(...all),
       cancel: (id) => {
         this.cancelled += 1;
@@ -188,8 +196,8 @@ export class Sandbox {
     };
   }
 
-  evaluate(code) {
-    return vm.runInContext(code, this.context);
+  evaluate(code, filename = "script.js") {
+    return vm.runInContext(code, this.context, { filename });
   }
 }
 

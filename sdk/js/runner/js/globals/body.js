@@ -22,6 +22,7 @@ export class Body {
   failure = null;
   #fail = null;
   #controller = null;
+  #reader = null;
 
   static of(bytes) {
     const body = new Body();
@@ -120,6 +121,11 @@ export class Body {
     return this.stream;
   }
 
+  /** Gives up the stream that is being collected. */
+  abandon(reason) {
+    this.#reader?.cancel(reason).catch(() => {});
+  }
+
   /** Nobody will read it. */
   close() {
     if (this.held !== null) host.close(this.held);
@@ -155,6 +161,7 @@ export class Body {
       return pieces.length === 1 ? pieces[0] : joined(pieces);
     }
     const reader = stream.getReader();
+    this.#reader = reader;
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return joined(pieces);
@@ -194,13 +201,21 @@ export function extract(value) {
 
 /** Adds the mixin's members to a class; `parts` gives an object's body and headers. */
 export function mixBody(Class, parts) {
-  const consume = async (object, convert) => {
-    const { body, headers } = parts(object);
-    if (body === null) return convert(new Uint8Array(0), headers);
-    if (body.unusable) {
-      throw new TypeError(`the body of this ${Class.name} has been read already: keep what it gave, or clone() first`);
+  const consume = (object, convert) => {
+    let given;
+    try {
+      given = parts(object);
+    } catch (error) {
+      return Promise.reject(error);
     }
-    return convert(await body.collect(), headers, body);
+    const { body, headers } = given;
+    if (body === null) return new Promise((resolve) => resolve(convert(new Uint8Array(0), headers)));
+    if (body.failure !== null) return Promise.reject(body.failure.reason);
+    if (body.unusable) {
+      const what = `the body of this ${Class.name} has been read already: keep what it gave, or clone() first`;
+      return Promise.reject(new TypeError(what));
+    }
+    return body.collect().then((bytes) => convert(bytes, headers, body));
   };
   // Bytes that a clone may share are copied where a script can write into them.
   const own = (bytes, _headers, body) => (body?.bytes ? bytes.slice() : exact(bytes));
@@ -272,7 +287,9 @@ function form(bytes, headers) {
   }
   if (type?.essence === "application/x-www-form-urlencoded") {
     const made = new FormData();
-    for (const [name, value] of new URLSearchParams(utf8(bytes))) made.append(name, value);
+    // Not new URLSearchParams(text), which takes a question mark at the start for none of the text.
+    const text = host.utf8Decode(bytes, false);
+    for (const [name, value] of new URLSearchParams(`?${text}`)) made.append(name, value);
     return made;
   }
   throw new TypeError(`the content type is ${type ?? "not given"}: formData() reads forms only`);

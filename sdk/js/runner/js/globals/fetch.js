@@ -23,20 +23,33 @@ export function endRequests(error) {
   ended = error;
 }
 
-async function fetch(input, init = undefined) {
-  needs(1, arguments.length, "fetch");
-  const request = new Request(input, init);
-  const { protocol } = new URL(request.url);
-  if (protocol !== "https:" && protocol !== "http:") {
-    throw new TypeError(`fetch goes to https and http only, not to ${protocol}`);
+function fetch(input, init = undefined) {
+  return promised(() => {
+    needs(1, arguments.length, "fetch");
+    const request = new Request(input, init);
+    const { protocol } = new URL(request.url);
+    if (protocol !== "https:" && protocol !== "http:") {
+      throw new TypeError(`fetch goes to https and http only, not to ${protocol}`);
+    }
+    return exchange(null, null, request.url.split("#", 1)[0], request);
+  });
+}
+
+/** A throw becomes a rejection. Not an async function: those take two turns more to give a promise on. */
+function promised(work) {
+  try {
+    return work();
+  } catch (error) {
+    return Promise.reject(error);
   }
-  return exchange(null, null, request.url.split("#", 1)[0], request);
 }
 
 /** fetch through an account: `input` may be a path below the app's base. */
 export function accountFetch(prop) {
-  return async function fetch(input, init = undefined) {
-    needs(1, arguments.length, `fetch of the account \`${prop}\``);
+  return (input, init = undefined) => promised(() => begin(input, init));
+
+  function begin(input, init) {
+    if (input === undefined) throw new TypeError(`fetch of the account \`${prop}\` needs a path or a URL`);
     const identity = init?.identity === undefined || init.identity === null ? null : `${init.identity}`;
     if (input instanceof Request) return exchange(prop, identity, input.url, new Request(input, init));
     const target = usvString(input);
@@ -44,13 +57,21 @@ export function accountFetch(prop) {
     const absolute = ABSOLUTE.test(target);
     const request = new Request(absolute ? target : "https://account.invalid/", init);
     return exchange(prop, identity, absolute ? request.url.split("#", 1)[0] : target, request);
-  };
+  }
 }
 
-async function exchange(prop, identity, target, request) {
-  const { signal, redirect } = request;
-  signal.throwIfAborted();
+function exchange(prop, identity, target, request) {
+  const { signal } = request;
   const { body } = requestParts(request);
+  if (signal.aborted) {
+    body?.stream?.cancel(signal.reason).catch(() => {});
+    return Promise.reject(signal.reason);
+  }
+  return exchanged(prop, identity, target, request, body);
+}
+
+async function exchanged(prop, identity, target, request, body) {
+  const { signal, redirect } = request;
   const message = {
     method: request.method,
     target,
@@ -77,7 +98,10 @@ async function exchange(prop, identity, target, request) {
 async function collected(body, signal) {
   let stop;
   const aborted = new Promise((_, reject) => {
-    stop = reject;
+    stop = (reason) => {
+      body.abandon(reason);
+      reject(reason);
+    };
     addAlgorithm(signal, stop);
   });
   try {
