@@ -272,7 +272,7 @@ async fn refusals_reach_the_step_with_code_and_fix() {
     assert_eq!((&denied["code"], &denied["fix"]), (&json!("Denied"), &json!("ask the operator")));
     let gone = said(hostile(json!({ "do": "get", "url": "/gone" })).await);
     assert_eq!(gone["code"], "NeedsReconnect");
-    assert!(gone["fix"].as_str().unwrap().contains("deputy connect demo"));
+    assert!(gone["fix"].as_str().unwrap().contains("deputy account reconnect demo/work"));
     let unbound = said(hostile(json!({ "do": "account", "prop": "other" })).await);
     assert_eq!(unbound["code"], "NotBound");
     assert!(unbound["fix"].as_str().unwrap().contains("--bind other="));
