@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -50,5 +50,7 @@ export async function bundle() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const given = process.argv.slice(2).find((argument) => argument.startsWith("--outfile="));
   if (given === undefined) throw new Error("say where it goes: --outfile=FILE");
-  await writeFile(given.slice("--outfile=".length), await bundle());
+  const file = given.slice("--outfile=".length);
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFile(file, await bundle());
 }
