@@ -15,6 +15,11 @@ const replacements = {
   setup({ onResolve, onLoad }) {
     // UTF-8 by the host.
     onResolve({ filter: /fallback\/utf8\.auto\.js$/ }, () => ({ path: path.join(here, "globals/utf8.js") }));
+    // A snapshot has no random numbers; names that are unique in one bundle need none.
+    onLoad({ filter: /core-js\/internals\/uid\.js$/ }, () => ({
+      contents: 'let id = 0; module.exports = (key) => { id += 1; return `Symbol(${key ?? ""})_${id}`; };',
+      loader: "js",
+    }));
     // Tables of international names: made at the first use.
     onResolve({ filter: /^tr46$/ }, () => ({ path: path.join(here, "globals/tr46.js") }));
     onResolve({ filter: /^tr46-real$/ }, () => ({ path: require.resolve("tr46") }));
