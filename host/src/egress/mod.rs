@@ -19,6 +19,7 @@ mod policy;
 mod pool;
 mod reach;
 mod request;
+mod retry_after;
 mod scrub;
 mod send;
 mod signals;
@@ -30,7 +31,8 @@ pub use audit::{Audit, AuditLine, FileAudit, MemoryAudit};
 pub(crate) use error::reconnect;
 pub use error::{EgressError, TokensError};
 pub use policy::{Limits, Policy};
-pub use request::{Answer, AnswerBody, Body, Request};
+pub use request::{Answer, AnswerBody, Body, Request, Throttled};
+pub use retry_after::{MOST_WAIT, http as retry_after};
 pub use send::Egress;
 
 use std::collections::BTreeMap;

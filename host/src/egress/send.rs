@@ -13,9 +13,10 @@ use super::pool::{Holder, Pool};
 use super::scrub::Scrubber;
 use super::signals::{self, Meaning};
 use super::{
-    Answer, Audit, Body, Credential, EgressError, Grant, Live, Policy, Request, TokenCall, Tokens, TokensError,
-    caller_headers, failure, inject, outgoing, reach, target,
+    Answer, Audit, Body, Credential, EgressError, Grant, Live, Policy, Request, Throttled, TokenCall, Tokens,
+    TokensError, caller_headers, failure, inject, outgoing, reach, retry_after, target,
 };
+use crate::time::Time;
 
 /// The only room that opens connections with credentials.
 pub struct Egress {
@@ -48,6 +49,8 @@ struct Outbound<'a> {
 struct Understood {
     received: Received,
     meaning: Meaning,
+    /// How long the app asks to wait.
+    after: Option<Duration>,
     scrubber: Option<Arc<Scrubber>>,
 }
 
@@ -187,8 +190,9 @@ impl Egress {
             None
         };
         let meaning = signals::read(signals, received.status, &received.headers, body.as_ref());
+        let after = retry_after::read(signals.retry_after.as_ref(), &received.headers, Time::now());
         let scrubber = line.keeper.scrubber(live.tokens.values(), &injected.forms);
-        Ok(Understood { received, meaning, scrubber })
+        Ok(Understood { received, meaning, after, scrubber })
     }
 
     async fn token_call(&self, call: &TokenCall, request: Request) -> Result<Answer, EgressError> {
@@ -198,7 +202,7 @@ impl Egress {
         let received = received.inspect_err(|error| entry.failed(error))?;
         let status = received.status;
         let (headers, body) = received.pass_on(None, entry);
-        Ok(Answer { status, headers, body, failed: false, renewed: false })
+        Ok(Answer { status, headers, body, failed: false, renewed: false, throttled: None })
     }
 
     async fn token_exchange(
@@ -274,8 +278,9 @@ impl Egress {
 }
 
 fn answer(understood: Understood, entry: Entry, renewed: bool) -> Answer {
-    let Understood { received, meaning, scrubber } = understood;
+    let Understood { received, meaning, after, scrubber } = understood;
     let status = received.status;
+    let throttled = meaning.throttled.then_some(Throttled { after });
     let (headers, body) = received.pass_on(scrubber, entry);
-    Answer { status, headers, body, failed: meaning.failed, renewed }
+    Answer { status, headers, body, failed: meaning.failed, renewed, throttled }
 }
