@@ -26,6 +26,9 @@ pub enum StepError {
     Cpu { limit_ms: u64 },
     #[error("the run needs more than {limit_bytes} bytes of memory")]
     OutOfMemory { limit_bytes: u64 },
+    /// All runs together, not this one alone.
+    #[error("the machine's memory for steps is used up by the runs under way")]
+    MachineFull,
     #[error("the run holds more than {limit} handles")]
     Handles { limit: usize },
     #[error("the run recursed too deeply: its stack is used up")]
@@ -71,6 +74,7 @@ impl StepError {
             Self::Deadline { .. } => "step_deadline",
             Self::Cpu { .. } => "step_cpu",
             Self::OutOfMemory { .. } => "step_out_of_memory",
+            Self::MachineFull => "step_machine_full",
             Self::Handles { .. } => "step_handles",
             Self::StackOverflow => "step_stack_overflow",
             Self::HostcallBytes { .. } => "step_hostcall_bytes",
@@ -84,6 +88,31 @@ impl StepError {
         }
     }
 
+    /// The same error with its free texts changed.
+    pub(super) fn map_text(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Props(text) => Self::Props(change(text)),
+            Self::Input { message, fix } => Self::Input { message: change(message), fix: fix.map(change) },
+            Self::Trap { message } => Self::Trap { message: change(message) },
+            Self::OutputInvalid(text) => Self::OutputInvalid(change(text)),
+            Self::Failed { message } => Self::Failed { message: change(message) },
+            Self::Internal(text) => Self::Internal(change(text)),
+            // Named one by one, so that a new variant is thought about.
+            same @ (Self::Wasm(_)
+            | Self::MachineFull
+            | Self::Call(_)
+            | Self::Refused { .. }
+            | Self::WrongWorld { .. }
+            | Self::Deadline { .. }
+            | Self::Cpu { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Handles { .. }
+            | Self::StackOverflow
+            | Self::HostcallBytes { .. }
+            | Self::Template { .. }) => same,
+        }
+    }
+
     pub fn fix(&self) -> Option<String> {
         Some(match self {
             Self::Wasm(error) => return error.fix(),
@@ -94,6 +123,7 @@ impl StepError {
             Self::Deadline { .. } => "give it more time with `--timeout`, or do less in one run".to_owned(),
             Self::Cpu { .. } => "look for a loop that does not end, or do less in one run".to_owned(),
             Self::OutOfMemory { .. } => "read answers in pieces instead of whole, and drop what is done".to_owned(),
+            Self::MachineFull => "try again when fewer runs are under way".to_owned(),
             Self::Handles { .. } => "drop answers and pollables when they are done".to_owned(),
             Self::StackOverflow => "look for a recursion that does not end".to_owned(),
             Self::HostcallBytes { .. } => "hand over less at once".to_owned(),

@@ -17,6 +17,7 @@ use super::save::{self, Files};
 use super::{Call, CallError, Pages};
 use crate::egress::{self, Answer, EgressError, Grant};
 use crate::step::log::Log;
+use crate::step::secrets::Secrets;
 use crate::step::{Bound, LogLevel, LogLine, Output, Ran, RequestSummary, Road, RunLimits, StepError};
 use crate::time::Time;
 
@@ -47,7 +48,7 @@ impl CallPlace {
 /// Its value is what [`super::AnswerRules`] says. Dropping the future ends the request under way.
 pub async fn perform(road: &dyn Road, grant: &Grant, call: &Call, place: &CallPlace) -> Ran {
     let start = Instant::now();
-    let mut trace = Trace { log: Log::new(&place.limits, place.log.clone()), requests: Vec::new() };
+    let mut trace = Trace { log: Log::new(&place.limits, place.log.clone(), Secrets::default()), requests: Vec::new() };
     let driver = Driver { road, grant, call, place, start };
     let result = match tokio::time::timeout(place.limits.deadline, driver.drive(&mut trace)).await {
         Ok(result) => result.map_err(StepError::from),
