@@ -10,7 +10,7 @@ use deputy_declaration::types::{
     Action, ActionBody, ActionField, ActionPart, ActionPropKind, ActionRequest, ActionValue, ActionWork, App,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::call::set_pointer;
 use super::props::short;
@@ -125,7 +125,9 @@ pub fn work(app: &App, action: &Action, given: &Value) -> Result<Work, StepError
         ActionWork::Request(request) => Work::Call(Box::new(call(request, &input)?)),
         ActionWork::Script(source) => {
             let name = format!("{}/{}.js", app.slug, action.name);
-            Work::Script { script: Script { name, source: source.as_str().into() }, input }
+            // At the end, so that every line keeps its number; exports are known before a module runs.
+            let source = format!("{source}\nexport const props = {};\n", script_props(app, &declared));
+            Work::Script { script: Script { name, source: source.into() }, input }
         }
     })
 }
@@ -163,6 +165,25 @@ pub fn typed(prop: &Prop, texts: &[&str]) -> Result<Value, StepError> {
     }
 }
 
+/// The props as a script declares them. Defaults and choices were seen to.
+fn script_props(app: &App, declared: &[Prop]) -> Value {
+    let kind = |kind: &PropKind| match kind {
+        PropKind::Text => "string",
+        PropKind::Integer => "integer",
+        PropKind::Number => "number",
+        PropKind::Boolean => "boolean",
+        PropKind::Object => "object",
+        PropKind::List { of: ItemKind::Text } => "string[]",
+        PropKind::Json | PropKind::List { .. } | PropKind::App(_) => "any",
+    };
+    let mut props = Map::new();
+    props.insert(ACCOUNT.to_owned(), json!({ "type": "app", "app": app.slug }));
+    for prop in declared {
+        props.insert(prop.name.clone(), json!({ "type": kind(&prop.kind), "optional": prop.optional }));
+    }
+    Value::Object(props)
+}
+
 fn call(request: &ActionRequest, props: &Map<String, Value>) -> Result<Call, StepError> {
     let pages = request.lists.as_ref().map(|lists| Pages {
         items: lists.items.clone(),
@@ -179,7 +200,7 @@ fn call(request: &ActionRequest, props: &Map<String, Value>) -> Result<Call, Ste
     }
     let body = match &request.body {
         ActionBody::None => CallBody::None,
-        ActionBody::Json(fields) => CallBody::Json(json(fields, props)?),
+        ActionBody::Json(fields) => CallBody::Json(json_body(fields, props)?),
         ActionBody::Form(fields) => {
             let mut form = Vec::new();
             pairs(fields, props, &mut form)?;
@@ -301,7 +322,7 @@ fn bracketed(name: &str, value: &Value, pairs: &mut Vec<(String, String)>) {
 }
 
 /// The JSON body: each value at its pointer. An object even where nothing is given.
-fn json(fields: &[ActionField], props: &Map<String, Value>) -> Result<Value, StepError> {
+fn json_body(fields: &[ActionField], props: &Map<String, Value>) -> Result<Value, StepError> {
     let mut body = Value::Null;
     for field in fields {
         if let Some(value) = value(&field.value, props, &field.name)?
@@ -313,8 +334,8 @@ fn json(fields: &[ActionField], props: &Map<String, Value>) -> Result<Value, Ste
     Ok(if body.is_null() { Value::Object(Map::new()) } else { body })
 }
 
-fn constant(json: &str, place: &str) -> Result<Value, StepError> {
-    serde_json::from_str(json).map_err(|error| malformed(format!("the constant of `{place}` is no JSON: {error}")))
+fn constant(text: &str, place: &str) -> Result<Value, StepError> {
+    serde_json::from_str(text).map_err(|error| malformed(format!("the constant of `{place}` is no JSON: {error}")))
 }
 
 /// The app's author made a mistake that its checks did not find.
@@ -333,7 +354,6 @@ fn wrong(message: impl Into<String>, fix: Option<String>) -> StepError {
 #[cfg(test)]
 mod tests {
     use deputy_declaration::types::{ActionList, ActionProp, NextPage};
-    use serde_json::json;
 
     use super::*;
     use crate::wasm::fixtures;
@@ -598,6 +618,8 @@ mod tests {
         match work(&fixtures::declaration(), &script, &json!({"n": 1})).unwrap() {
             Work::Script { script, input } => {
                 assert_eq!(script.name, "demo/do-it.js");
+                let props = r#"{"account":{"app":"demo","type":"app"},"n":{"optional":false,"type":"integer"}}"#;
+                assert_eq!(&*script.source, format!("export default () => 1\nexport const props = {props};\n"));
                 assert_eq!(Value::Object(input), json!({"n": 1}));
             }
             Work::Call(call) => panic!("{call:?}"),
