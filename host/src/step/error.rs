@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::call::CallError;
+use super::script::{self, ScriptFailure};
 use crate::wasm::WasmError;
 
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,17 @@ pub enum StepError {
     /// An account or an app that the run needs cannot be used, as its room says.
     #[error("{message}")]
     Refused { code: &'static str, message: String, fix: Option<String> },
+    /// A script failed, or is none. The place is where it stands in the script's own source.
+    #[error("{}: {message}", script::place(file, *line, *column))]
+    Script {
+        kind: ScriptFailure,
+        message: String,
+        file: String,
+        line: Option<u32>,
+        column: Option<u32>,
+        /// The script's own frames, one a line.
+        stack: Option<String>,
+    },
     /// Writing a template.
     #[error("{what} {}: {source}", path.display())]
     Template { what: &'static str, path: PathBuf, source: io::Error },
@@ -83,6 +95,7 @@ impl StepError {
             Self::Failed { .. } => "step_failed",
             Self::Call(error) => error.code(),
             Self::Refused { code, .. } => code,
+            Self::Script { kind, .. } => kind.code(),
             Self::Template { .. } => "step_template",
             Self::Internal(_) => "step_internal",
         }
@@ -129,6 +142,7 @@ impl StepError {
             Self::HostcallBytes { .. } => "hand over less at once".to_owned(),
             Self::Trap { .. } => "the log's last lines say more; a Rust panic is logged with its place".to_owned(),
             Self::OutputInvalid(_) => "return one JSON value of at most 8 MiB".to_owned(),
+            Self::Script { kind, .. } => kind.fix().to_owned(),
             Self::Template { .. } => "name a new folder, or an empty one".to_owned(),
             Self::Failed { .. } | Self::Internal(_) => return None,
         })

@@ -1,6 +1,7 @@
 //! What the host keeps for one running guest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_io::IoView;
@@ -11,13 +12,14 @@ use super::requests::{Ask, Pending, Refusal, RefusalCode, Requests};
 use super::secrets::Secrets;
 use super::{Bound, LogLevel, LogLine, RequestSummary, RunLimits};
 use crate::time::Time;
-use crate::wasm::{Limits, Meter, Metered};
+use crate::wasm::{CpuMeter, Limits, Meter, Metered};
 
 /// The store's data. It holds accounts by the props of this run and nothing that opens them.
 pub struct Host {
     pub meter: Meter,
     pub table: ResourceTable,
     pub log: Log,
+    pub cpu: Arc<CpuMeter>,
     /// With all that the run may use. None while the component is only asked for its props.
     requests: Option<Requests>,
 }
@@ -29,14 +31,14 @@ pub struct AccountHandle {
 
 impl Host {
     /// For a run.
-    pub fn new(limits: &Limits, requests: Requests, log: Log) -> Self {
-        Self { meter: Meter::new(limits), table: table(limits), log, requests: Some(requests) }
+    pub fn new(limits: &Limits, requests: Requests, log: Log, cpu: Arc<CpuMeter>) -> Self {
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, requests: Some(requests) }
     }
 
     /// For the question which props there are: no account, no request.
-    pub fn asking(limits: &Limits) -> Self {
+    pub fn asking(limits: &Limits, cpu: Arc<CpuMeter>) -> Self {
         let log = Log::new(&RunLimits { log_lines: 100, ..RunLimits::default() }, None, Secrets::default());
-        Self { meter: Meter::new(limits), table: table(limits), log, requests: None }
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, requests: None }
     }
 
     pub fn requests(&self) -> Vec<RequestSummary> {

@@ -486,7 +486,7 @@ mod tests {
         let gone = TokensError::NeedsReconnect { name: "slack/work".to_owned(), reason: "revoked".to_owned() };
         let refusal = Refusal::from(EgressError::Tokens(gone));
         assert_eq!(refusal.code, RefusalCode::NeedsReconnect);
-        assert!(refusal.fix.unwrap().contains("deputy connect slack"));
+        assert!(refusal.fix.unwrap().contains("deputy account reconnect slack/work"));
 
         let refusal = Refusal::from(EgressError::Internal("the disk says /secret/place".to_owned()));
         assert!(!refusal.message.contains("place"), "a guest learns nothing of the host");
