@@ -5,7 +5,10 @@
 //! what a step left is stored before the next one begins, so a crash goes on after the last finished step.
 
 pub mod error;
+pub mod expression;
 pub mod records;
+pub mod schedule;
+pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod types;

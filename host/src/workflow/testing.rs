@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::expression::TriggerFacts;
 use super::records::{Binding, Bindings, Deployment, Records, Submission, TriggerKind};
 use super::{OnError, Retry, Step, StepWhat, Workflow};
 use crate::ids::AccountId;
@@ -120,10 +121,22 @@ pub fn bound(account: &AccountId, scopes: &[&str]) -> Binding {
     Binding { account: account.clone(), scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect() }
 }
 
-pub fn by_hand(payload: Value) -> Submission {
-    Submission { trigger: TriggerKind::Manual, payload, idempotency: None }
+pub fn facts(kind: TriggerKind, body: Value) -> TriggerFacts {
+    TriggerFacts {
+        kind: kind.word().to_owned(),
+        body,
+        headers: BTreeMap::new(),
+        query: BTreeMap::new(),
+        method: None,
+        time: Time(0).to_string(),
+    }
+}
+
+pub fn by_hand(body: Value) -> Submission {
+    Submission { kind: TriggerKind::Hand, trigger: facts(TriggerKind::Hand, body), idempotency: None }
 }
 
 pub fn with_key(key: &str) -> Submission {
-    Submission { trigger: TriggerKind::Http, payload: json!({}), idempotency: Some(key.to_owned()) }
+    let trigger = facts(TriggerKind::Http, Value::Null);
+    Submission { kind: TriggerKind::Http, trigger, idempotency: Some(key.to_owned()) }
 }

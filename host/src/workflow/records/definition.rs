@@ -57,6 +57,8 @@ pub struct Deployed {
     pub hash: String,
     pub enabled: bool,
     pub bindings: Bindings,
+    /// Runs at a time.
+    pub concurrency: Option<u32>,
     /// Of an HTTP trigger with a secret path.
     pub hook: Option<HookToken>,
     pub created_at: Time,
@@ -182,6 +184,7 @@ impl Records {
             // A new version does not switch on what was switched off.
             enabled: old.as_ref().is_none_or(|old| old.value.enabled),
             bindings: deployment.bindings.clone(),
+            concurrency: deployment.workflow.concurrency,
             hook,
             created_at: old.as_ref().map_or(now, |old| old.value.created_at),
             updated_at: now,

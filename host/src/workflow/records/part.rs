@@ -17,6 +17,7 @@ use crate::store::{Expect, MAX_VALUE_BYTES, Op, Row, parts};
 use crate::time::Time;
 use crate::vault::Place;
 use crate::workflow::WorkflowError;
+use crate::workflow::expression::TriggerFacts;
 
 /// Below the store's limit, with room for the seal.
 const PIECE_BYTES: usize = MAX_VALUE_BYTES - 4096;
@@ -42,9 +43,9 @@ pub struct RunStart {
     pub owner: Owner,
     pub workflow: String,
     pub version: u64,
-    pub trigger: TriggerKind,
+    pub kind: TriggerKind,
     /// `trigger` in expressions.
-    pub payload: Value,
+    pub trigger: TriggerFacts,
     pub created_at: Time,
 }
 
@@ -164,7 +165,7 @@ pub struct RunParts {
 
 impl Records {
     pub(super) fn put_start(&self, start: &RunStart) -> Result<Vec<Op>, WorkflowError> {
-        let size = serde_json::to_vec(&start.payload).map_err(internal)?.len();
+        let size = serde_json::to_vec(&start.trigger).map_err(internal)?.len();
         if size > MAX_TRIGGER_BYTES {
             let what = "what the trigger hands over".to_owned();
             return Err(WorkflowError::TooLarge { what, size, limit: MAX_TRIGGER_BYTES });

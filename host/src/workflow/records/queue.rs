@@ -4,6 +4,7 @@
 //! claim, or ended. Whoever holds the claim writes under its generation; taking a run over, or cancelling it, changes
 //! the claim, and from then on the former holder's commits fail.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::ids::RunId;
 use crate::store::{Expect, Op, parts, unordered};
 use crate::time::Time;
 use crate::workflow::WorkflowError;
+use crate::workflow::expression::TriggerFacts;
 
 /// How long a second delivery is the same run.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -27,8 +29,8 @@ const SWEEP: usize = 100;
 /// A run that is asked for.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    pub trigger: TriggerKind,
-    pub payload: Value,
+    pub kind: TriggerKind,
+    pub trigger: TriggerFacts,
     /// A second submission with the same key within [`IDEMPOTENCY`] is the same run.
     pub idempotency: Option<String>,
 }
@@ -87,7 +89,7 @@ impl Records {
     pub async fn submit(&self, owner: &Owner, name: &str, submission: &Submission) -> Result<Submitted, WorkflowError> {
         for _ in 0..MOST_TRIES {
             let deployed = self.must_be_deployed(owner, name).await?;
-            if !deployed.value.enabled && submission.trigger != TriggerKind::Manual {
+            if !deployed.value.enabled && submission.kind != TriggerKind::Hand {
                 return Err(WorkflowError::Disabled { name: name.to_owned() });
             }
             let fingerprint =
@@ -136,8 +138,8 @@ impl Records {
             owner: owner.clone(),
             workflow: name.clone(),
             version: deployed.version,
-            trigger: submission.trigger,
-            payload: submission.payload.clone(),
+            kind: submission.kind,
+            trigger: submission.trigger.clone(),
             created_at: now,
         };
         let head = RunHead {
@@ -145,7 +147,7 @@ impl Records {
             workflow: name.clone(),
             version: deployed.version,
             state: RunState::Queued,
-            trigger: submission.trigger,
+            trigger: submission.kind,
             created_at: now,
             started_at: None,
             ended_at: None,
@@ -348,13 +350,7 @@ impl Records {
 
     /// Takes one due time: the run, and the next due time, in one commit. None: it was not due any more, or its
     /// workflow does not run. However many due times were missed, this is one run.
-    pub async fn fire(
-        &self,
-        due: &Due,
-        payload: Value,
-        next: Option<Time>,
-        version: u64,
-    ) -> Result<Option<Submitted>, WorkflowError> {
+    pub async fn fire(&self, due: &Due, next: Option<Time>, version: u64) -> Result<Option<Submitted>, WorkflowError> {
         let (owner, name) = (&due.target.owner, &due.target.name);
         let mut operations = vec![
             Op::Delete { key: due.key.clone(), expect: Expect::Generation(due.generation) },
@@ -374,7 +370,15 @@ impl Records {
                 operations.extend(definition::schedule_operations(owner, name, &[(due.trigger, next)].into())?);
             }
             let run = RunId::new();
-            let submission = Submission { trigger: TriggerKind::Schedule, payload, idempotency: None };
+            let trigger = TriggerFacts {
+                kind: TriggerKind::Schedule.word().to_owned(),
+                body: Value::Null,
+                headers: BTreeMap::new(),
+                query: BTreeMap::new(),
+                method: None,
+                time: due.at.to_string(),
+            };
+            let submission = Submission { kind: TriggerKind::Schedule, trigger, idempotency: None };
             operations.extend(self.new_run(deployed, &run, &submission)?);
             submitted = Some(Submitted { run, version, is_new: true });
         }
@@ -384,6 +388,11 @@ impl Records {
             Err(error) if error.is_conflict() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Forgets a due time that no schedule of its workflow stands for: the row was made outside Deputy.
+    pub async fn forget_due(&self, due: &Due) -> Result<(), WorkflowError> {
+        self.commit(vec![Op::Delete { key: due.key.clone(), expect: Expect::Any }]).await
     }
 
     /// Forgets idempotency keys whose time is over. Gives how many it looked at.

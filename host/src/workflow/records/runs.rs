@@ -46,9 +46,19 @@ impl RunState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerKind {
-    Manual,
+    Hand,
     Http,
     Schedule,
+}
+
+impl TriggerKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hand => "hand",
+            Self::Http => "http",
+            Self::Schedule => "schedule",
+        }
+    }
 }
 
 /// What lists show of a run: no payload, no output, no message.

@@ -156,7 +156,7 @@ async fn payloads_and_outputs_stand_in_no_row_in_plain() {
     let text = String::from_utf8_lossy(&store.everything().await).into_owned();
     assert!(!text.contains("canary"), "a plain row holds what a run was given or left");
     let parts = records.parts_of(&owner(), &submitted.run).await.unwrap().unwrap();
-    assert_eq!(parts.start.payload, json!({"mail": "canary-payload"}));
+    assert_eq!(parts.start.trigger.body, json!({"mail": "canary-payload"}));
     assert_eq!(parts.attempts[0].output, json!("canary-output"));
     assert_eq!(parts.end, Some(end));
 }
@@ -168,7 +168,7 @@ async fn a_part_that_was_moved_or_cut_is_not_believed() {
     let one = records.submit(&owner(), "a", &by_hand(json!(1))).await.unwrap().run;
     let large = json!("x".repeat(1_500_000));
     let two = records.submit(&owner(), "a", &by_hand(large.clone())).await.unwrap().run;
-    assert_eq!(records.start_of(&owner(), &two).await.unwrap().unwrap().payload, large, "it lies in two pieces");
+    assert_eq!(records.start_of(&owner(), &two).await.unwrap().unwrap().trigger.body, large, "it lies in two pieces");
     let rows = store.rows.scan(&keys::part(&owner(), &two, "start"), None, 10).await.unwrap();
     assert_eq!(rows.len(), 2);
     store.rows.commit(vec![Op::Delete { key: rows[1].0.to_vec(), expect: Expect::Any }]).await.unwrap();
@@ -311,7 +311,7 @@ async fn a_due_time_fires_once_and_sets_the_next() {
     let due = records.due(10).await.unwrap().remove(0);
     assert_eq!(due.at, now.plus(Duration::from_secs(60)));
     let next = Some(now.plus(Duration::from_secs(120)));
-    let (one, two) = tokio::join!(records.fire(&due, json!({}), next, 1), records.fire(&due, json!({}), next, 1));
+    let (one, two) = tokio::join!(records.fire(&due, next, 1), records.fire(&due, next, 1));
     let fired = [one.unwrap(), two.unwrap()];
     assert_eq!(fired.iter().flatten().count(), 1, "two nodes see the same due time, one run comes of it");
     assert!(records.due(10).await.unwrap().is_empty());
@@ -321,7 +321,7 @@ async fn a_due_time_fires_once_and_sets_the_next() {
     made.source.push('#');
     made.due.insert(0, due.at);
     records.deploy(&owner(), &made).await.unwrap();
-    assert_eq!(records.fire(&due, json!({}), next, 1).await.unwrap(), None);
+    assert_eq!(records.fire(&due, next, 1).await.unwrap(), None);
     assert_eq!(records.due(10).await.unwrap().len(), 1);
     records.set_enabled(&owner(), "a", false, &BTreeMap::new()).await.unwrap();
     assert!(records.due(10).await.unwrap().is_empty());
