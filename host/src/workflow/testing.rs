@@ -2,8 +2,8 @@
 //! in code.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,8 @@ use crate::vault::Vault;
 
 #[derive(Default)]
 pub struct TestStore {
-    pub rows: MemoryStore,
+    /// Shared by the nodes of one world.
+    pub rows: Arc<MemoryStore>,
     /// Rows that readers were given, and reads that found none.
     pub read: AtomicUsize,
     /// Ahead of the machine's clock, in milliseconds.
@@ -28,6 +29,8 @@ pub struct TestStore {
     pub exclusive: AtomicBool,
     /// Commits fail from now on.
     pub broken: AtomicBool,
+    /// Commits until then, where there is an end.
+    pub left: Mutex<Option<u32>>,
 }
 
 impl TestStore {
@@ -73,6 +76,12 @@ impl Store for TestStore {
     }
 
     fn commit(&self, operations: Vec<Op>) -> BoxFuture<'_, Result<(), StoreError>> {
+        if let Some(left) = self.left.lock().unwrap().as_mut() {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => self.broken.store(true, SeqCst),
+            }
+        }
         if self.broken.load(SeqCst) {
             return Box::pin(async { Err(StoreError::Failed("the disk is gone".to_owned())) });
         }

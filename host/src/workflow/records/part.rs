@@ -150,7 +150,8 @@ impl Attempt {
     }
 
     fn name(&self) -> String {
-        let item = self.item.map_or_else(|| "-".to_owned(), |item| format!("{item:06}"));
+        // The end of a `for-each` sorts behind its items.
+        let item = self.item.map_or_else(|| "~".to_owned(), |item| format!("{item:06}"));
         format!("step/{:04}/{item}/{:03}", self.index, self.attempt)
     }
 }
