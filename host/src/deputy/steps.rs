@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::{Answer, Caller, Deputy, Error, HttpRequest};
 use crate::caller::Via;
-use crate::egress::{Credential, Egress, EgressError, Grant, Tokens};
+use crate::egress::{Credential, Egress, EgressError, Grant, Tokens, plain_refusal};
 use crate::ids::RunId;
 use crate::step::{
-    self, Bound, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
+    self, Bound, Language, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
 };
 
 #[derive(Debug, Serialize)]
@@ -36,6 +36,8 @@ pub struct StepRun {
     pub input: serde_json::Value,
     /// Prop → account, by any of an account's names.
     pub bindings: BTreeMap<String, String>,
+    /// Props to mark ambient, besides those that the step marks itself.
+    pub ambient: Vec<String>,
     pub timeout: Option<Duration>,
     /// Lines as they come.
     pub log: Option<tokio::sync::mpsc::UnboundedSender<LogLine>>,
@@ -136,9 +138,19 @@ impl Road for Granted {
 }
 
 impl Deputy {
-    pub async fn step_new(&self, _caller: &Caller, path: &Path) -> Result<StepNew, Error> {
+    pub async fn step_new(&self, _caller: &Caller, path: &Path, language: Language) -> Result<StepNew, Error> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let files = step::write_template(path, name)?;
+        let files = step::write_template(path, name, language)?;
+        if language == Language::JavaScript {
+            let next = vec![
+                format!("cd {}", path.display()),
+                "npm install".to_owned(),
+                "npm test".to_owned(),
+                "npm run build".to_owned(),
+                format!("deputy step run dist/{name}.js --bind github=github"),
+            ];
+            return Ok(StepNew { files, next });
+        }
         let wasm = format!("target/wasm32-unknown-unknown/release/{}.wasm", name.replace('-', "_"));
         let next = vec![
             format!("cd {}", path.display()),
@@ -182,7 +194,9 @@ impl Deputy {
         let id = RunId::new();
         let mut bindings = BTreeMap::new();
         let needs_accounts = props.iter().any(|prop| matches!(prop.kind, PropKind::App(_)));
-        let road: Arc<dyn Road> = if needs_accounts || !run.bindings.is_empty() {
+        // Without accounts and without plain hosts nothing can go out, and no store is opened.
+        let plain = !self.config.egress.plain.is_empty();
+        let road: Arc<dyn Road> = if needs_accounts || plain || !run.bindings.is_empty() {
             let opened = self.opened().await?;
             for (prop, name) in &run.bindings {
                 bindings.insert(prop.clone(), self.bind(caller, name).await?);
@@ -200,6 +214,7 @@ impl Deputy {
             input: run.input,
             context: serde_json::Value::Null,
             bindings,
+            ambient: run.ambient,
             road,
             limits,
             log: run.log,
@@ -228,7 +243,8 @@ impl Deputy {
     }
 }
 
-/// The road of a run without accounts: nothing can be asked of it, and no store is opened for it.
+/// The road of a run without accounts, where the operator allows no plain host: it leads nowhere, and no store is
+/// opened for it.
 struct NoAccounts;
 
 impl Road for NoAccounts {
@@ -239,8 +255,8 @@ impl Road for NoAccounts {
     fn send_plain<'a>(
         &'a self,
         _caller: &'a Caller,
-        _request: HttpRequest,
+        request: HttpRequest,
     ) -> BoxFuture<'a, Result<Answer, EgressError>> {
-        Box::pin(async { Err(EgressError::Internal("a run without a road made a request".to_owned())) })
+        Box::pin(async move { Err(plain_refusal(&[], &request.url)) })
     }
 }

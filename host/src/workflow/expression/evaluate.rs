@@ -351,7 +351,9 @@ fn write_text(out: &mut Output<'_>, _state: &mut State<'_, '_>, value: &Value) -
         ValueKind::Undefined => return Err(Error::from(ErrorKind::UndefinedError)),
         ValueKind::None => return Ok(()),
         ValueKind::String => out.write_str(value.as_str().unwrap_or_default()),
-        ValueKind::Bool | ValueKind::Number => write!(out, "{value}"),
+        // The engine itself would write `True`.
+        ValueKind::Bool => write!(out, "{}", value.is_true()),
+        ValueKind::Number => write!(out, "{value}"),
         _ => {
             let json = to_json(value, &mut Budget::new())?;
             write!(out, "{json}")
@@ -368,7 +370,8 @@ fn write_segment(out: &mut Output<'_>, _state: &mut State<'_, '_>, value: &Value
             "" => return Err(invalid("the value is empty, and the path would be another one")),
             text => write!(out, "{}", utf8_percent_encode(text, SEGMENT)),
         },
-        ValueKind::Bool | ValueKind::Number => write!(out, "{value}"),
+        ValueKind::Bool => write!(out, "{}", value.is_true()),
+        ValueKind::Number => write!(out, "{value}"),
         ValueKind::None => return Err(invalid("the value is null, and the path would be another one")),
         _ => return Err(invalid("a list or an object cannot stand in a path")),
     };

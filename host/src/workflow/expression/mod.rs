@@ -10,6 +10,9 @@ mod scope;
 pub mod syntax;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 pub use evaluate::{EvalError, Evaluated, evaluate_step, items, when};
 pub use scope::{Scope, StepError, StepLeft, TriggerFacts};
 

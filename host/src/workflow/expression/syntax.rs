@@ -435,7 +435,7 @@ impl Walker {
     /// A name and the constant keys behind it; what else stands inside is walked too.
     fn lookup(&mut self, expr: &Expr<'_>) -> Gives {
         let Some(path) = self.path(expr) else { return Gives::Any };
-        let gives = path.1.then(|| path_gives(&path.0)).unwrap_or(Gives::Any);
+        let gives = if path.1 { path_gives(&path.0) } else { Gives::Any };
         if !path.0.is_empty() {
             self.paths.push(path.0);
         }

@@ -71,7 +71,7 @@ fn convert(value: &Value, budget: &mut Budget, depth: usize) -> Result<Json, Err
             let mut fields = Map::new();
             for key in value.try_iter()? {
                 let name = match key.kind() {
-                    ValueKind::String | ValueKind::Number | ValueKind::Bool => key.to_string(),
+                    ValueKind::String | ValueKind::Number => key.to_string(),
                     _ => return Err(invalid("a name of an object is a text")),
                 };
                 budget.take(name.len())?;

@@ -137,6 +137,9 @@ fn what(reader: &mut Reader<'_>, table: &Table<'_>, path: &str, step: &mut Step)
             let script = [".js", ".mjs"].iter().any(|end| text.ends_with(end));
             if !sound {
                 reader.fault(first.value.span(), format!("`{}` is no file", short(&text)), None);
+            } else if text.starts_with(['/', '\\']) {
+                let help = "a path from the workflow's own folder";
+                reader.fault(first.value.span(), "the path is absolute", Some(help.to_owned()));
             } else if (key == "script") != script {
                 let (ends, other) = if key == "script" { (".js or .mjs", "component") } else { (".wasm", "script") };
                 let help = format!("for the other kind write `{other} = …`");
