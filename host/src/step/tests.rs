@@ -110,7 +110,7 @@ impl Road for Fake {
 
 fn answer(body: impl futures_util::Stream<Item = Result<Bytes, EgressError>> + Send + 'static) -> Answer {
     let body = AnswerBody::from_stream(body);
-    Answer { status: StatusCode::OK, headers: HeaderMap::new(), body, failed: false, renewed: true }
+    Answer { status: StatusCode::OK, headers: HeaderMap::new(), body, failed: false, renewed: true, throttled: None }
 }
 
 fn steps() -> Steps {
