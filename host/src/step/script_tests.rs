@@ -199,7 +199,7 @@ async fn every_loop_ends_with_its_budget_and_says_where_it_was() {
     for (source, line) in [
         ("export default () => {\n  for (;;);\n}", None),
         ("export default () => {\n  let n = 0;\n  for (;;) n += 1;\n}", Some(1)),
-        ("export default async () => {\n  await 1;\n  while (true) Date.now()\n}", Some(2)),
+        ("export default async () => {\n  await 1;\n  while (true) Date.now()\n}", None),
         ("export default async () => {\n  for (;;) await null;\n}", None),
         ("export default () => {\n  for (;;) { try { for (;;); } catch {} }\n}", None),
         (
