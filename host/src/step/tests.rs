@@ -16,11 +16,11 @@ use crate::wasm::fixtures;
 /// Answers by path.
 #[derive(Default)]
 pub(super) struct Fake {
-    together: Option<Barrier>,
-    arrived: AtomicUsize,
+    pub(super) together: Option<Barrier>,
+    pub(super) arrived: AtomicUsize,
     /// Requests that somebody gave up.
-    given_up: Arc<AtomicUsize>,
-    grants: std::sync::Mutex<Vec<Grant>>,
+    pub(super) given_up: Arc<AtomicUsize>,
+    pub(super) grants: std::sync::Mutex<Vec<Grant>>,
 }
 
 struct GiveUp(Arc<AtomicUsize>);
