@@ -9,5 +9,6 @@ mod gate;
 mod house;
 mod peer;
 mod refresh;
+mod script_env;
 mod steps;
 mod support;

@@ -58,7 +58,8 @@ async function runAll(root, filter = "", deputy = undefined) {
   const server = await serve(root);
   const folder = mkdtempSync(join(tmpdir(), "deputy-wpt-"));
   chmodSync(folder, 0o700);
-  writeFileSync(join(folder, "deputy.toml"), `[egress]\nallow = ["127.0.0.1:${server.port}"]\n`);
+  const address = `127.0.0.1:${server.port}`;
+  writeFileSync(join(folder, "deputy.toml"), `[egress]\nallow = ["${address}"]\nplain = ["${address}"]\n`);
   // A test may leave rejections behind on purpose.
   const ignore = () => {};
   process.on("unhandledRejection", ignore);
