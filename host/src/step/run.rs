@@ -11,13 +11,15 @@ use wasmtime::component::{Linker, ResourceTableError};
 use wasmtime::{Store, Trap};
 
 use super::check::Surface;
+use super::grants::Grants;
 use super::host::Host;
 use super::log::Log;
 use super::requests::Requests;
 use super::script::Runner;
+use super::secrets::Secrets;
 use super::v0_1_0::runner::ScriptRunnerPre;
 use super::v0_1_0::{self, StepPre};
-use super::{LogLevel, Output, Program, Prop, Ran, Run, RunLimits, Script, StepError, props, script};
+use super::{LogLevel, Output, Program, Prop, Ran, Run, RunLimits, Script, StepError, declared, props, script};
 use crate::caller::{Caller, Via};
 use crate::time::Time;
 use crate::wasm::{BACKTRACE_FRAMES, Class, CpuMeter, CpuSpent, Limits, Room, load, within_cpu};
@@ -34,14 +36,15 @@ const PROPS_DEADLINE: Duration = Duration::from_secs(5);
 pub struct StepsConfig {
     /// Where compiled steps are kept between processes; none: they are compiled anew in each.
     pub cache: Option<PathBuf>,
-    /// Runs at a time; the others wait. 64 slots keep at most 128 MiB resident when idle.
+    /// Runs at a time; the others wait. Most of them wait for a provider; what all of them may take together is bounded
+    /// by [`Limits::share`].
     pub slots: usize,
     pub limits: Limits,
 }
 
 impl Default for StepsConfig {
     fn default() -> Self {
-        Self { cache: None, slots: 64, limits: Limits::steps() }
+        Self { cache: None, slots: 1_000, limits: Limits::steps() }
     }
 }
 
@@ -219,7 +222,7 @@ impl Seat {
             Ok(props) => props?,
             Err(error) => return Err(named(&error, &store, self.room.limits())),
         };
-        props::validate(&props)?;
+        declared::validate(&props)?;
         Ok(props)
     }
 
@@ -242,14 +245,14 @@ impl Seat {
             Ok(props) => props.into_iter().map(Prop::from).collect(),
             Err(error) => return Err(named(&error, &store, self.room.limits())),
         };
-        props::validate(&props)?;
+        declared::validate(&props)?;
         Ok(props)
     }
 
     /// One run. `look` sees the store after the guest has ended, however it ended.
-    async fn run<T>(&self, step: &Step, run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
-        let input = match prepare(step, &run) {
-            Ok(input) => input,
+    async fn run<T>(&self, step: &Step, mut run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
+        let Prepared { input, grants, secrets } = match prepare(step, &mut run) {
+            Ok(prepared) => prepared,
             Err(error) => return (Ran::unstarted(error), None),
         };
         // Before the store, so that the slot is given back after the instance has left it.
@@ -261,9 +264,9 @@ impl Seat {
         let start = Instant::now();
         let limits = run.limits;
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
-        let requests = Requests::new(run.road, caller, limits.clone());
-        let log = Log::new(&limits, run.log);
-        let mut store = self.room.store(Host::new(self.room.limits(), run.bindings, requests, log, cpu.clone()));
+        let requests = Requests::new(run.road, caller, limits.clone(), grants, secrets.clone());
+        let log = Log::new(&limits, run.log, secrets.clone());
+        let mut store = self.room.store(Host::new(self.room.limits(), requests, log, cpu.clone()));
         let result = match &step.code {
             Code::Component(pre) => {
                 let guest = async {
@@ -287,6 +290,7 @@ impl Seat {
             }
         };
         let looked = look(&mut store);
+        let result = result.map(|output| secrets.output(output)).map_err(|error| secrets.error(error));
         if let Err(StepError::Script { stack: Some(stack), message, .. }) = &result {
             store.data_mut().log.write(Time::now(), LogLevel::Error, format!("{message}\n{stack}"));
         }
@@ -333,13 +337,22 @@ impl Loaded {
     }
 }
 
-/// The input as text, if it and the bindings fit the props.
-fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
-    props::fit(&step.props, &run.input, &run.bindings)?;
-    let input = match (&step.code, &run.input) {
-        (Code::Script(..), _) => script::input(run).to_string(),
-        (Code::Component(_), Value::Null) => "{}".to_owned(),
-        (Code::Component(_), input) => input.to_string(),
+/// What a run starts with.
+struct Prepared {
+    /// JSON: what was given, and defaults where nothing was.
+    input: String,
+    grants: Grants,
+    secrets: Secrets,
+}
+
+/// Takes input and bindings out of the run, if they fit the props.
+fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
+    let fields = props::fit(&step.props, std::mem::take(&mut run.input), &run.bindings)?;
+    let secrets = Secrets::of(&step.props, &fields);
+    let grants = Grants::new(&step.props, std::mem::take(&mut run.bindings), &run.ambient)?;
+    let input = match &step.code {
+        Code::Script(..) => script::input(&fields, &run.context).to_string(),
+        Code::Component(_) => fields.to_string(),
     };
     if input.len() > run.limits.input_bytes {
         return Err(StepError::Input {
@@ -347,7 +360,7 @@ fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
             fix: Some("let the step fetch large data itself".to_owned()),
         });
     }
-    Ok(input)
+    Ok(Prepared { input, grants, secrets })
 }
 
 /// Runs a guest until it ends, uses up its CPU budget, or is late.
@@ -386,6 +399,9 @@ fn named(error: &wasmtime::Error, store: &Store<Host>, limits: &Limits) -> StepE
     }
     if text.contains("fuel allocated for hostcalls has been exhausted") {
         return StepError::HostcallBytes { limit_bytes: limits.hostcall_bytes };
+    }
+    if store.data().meter.refused_by_share() {
+        return StepError::MachineFull;
     }
     // A guest that is refused memory usually ends in `unreachable`.
     if store.data().meter.refused() {

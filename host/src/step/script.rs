@@ -14,7 +14,7 @@ use wasmtime::component::Linker;
 
 use super::host::Host;
 use super::v0_1_0::runner::{self, ScriptRunnerPre};
-use super::{Output, Prop, Run, RunLimits, Script, StepError};
+use super::{Output, Prop, RunLimits, Script, StepError};
 use crate::wasm::{Limits, Room};
 
 /// As `cargo xtask build` made it.
@@ -145,9 +145,8 @@ pub(super) async fn call_run(
 }
 
 /// A script's input: the fields of its props, and what earlier steps of the workflow and its trigger left.
-pub(super) fn input(run: &Run) -> Value {
-    let props = if run.input.is_null() { json!({}) } else { run.input.clone() };
-    let context = |name: &str, default: Value| run.context.get(name).cloned().unwrap_or(default);
+pub(super) fn input(props: &Value, context: &Value) -> Value {
+    let context = |name: &str, default: Value| context.get(name).cloned().unwrap_or(default);
     json!({ "props": props, "steps": context("steps", json!({})), "trigger": context("trigger", Value::Null) })
 }
 

@@ -71,7 +71,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 impl From<types::Prop> for Prop {
     fn from(prop: types::Prop) -> Self {
-        // What is no JSON stays a text that no input can equal; `validate` names it.
+        // What is no JSON is taken for a text; where the prop is none, `validate` names it.
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
         Self {
             name: prop.name,
