@@ -33,9 +33,10 @@ fn the_environment_of_scripts_keeps_its_promises() {
     node(&names.map(|name| format!("test/{name}.test.mjs")), None);
 }
 
-/// The same web-platform tests in the sandbox itself, each file as a step.
+/// The same web-platform tests in the sandbox itself, each file as a step; and fetch against a server.
 #[test]
-fn web_platform_tests_pass_in_the_sandbox() {
+fn web_platform_tests_and_fetch_pass_in_the_sandbox() {
     let deputy = Deputy::new(&[]);
-    node(&["test/wpt.test.mjs".to_owned()], Some(deputy.command(&["--version"]).get_program()));
+    let names = ["sandbox", "wpt"].map(|name| format!("test/{name}.test.mjs"));
+    node(&names, Some(deputy.command(&["--version"]).get_program()));
 }
