@@ -11,5 +11,6 @@ mod markers;
 mod packages;
 mod peer;
 mod refresh;
+mod script_env;
 mod steps;
 mod support;
