@@ -122,6 +122,24 @@ fn an_update_changes_the_name_and_never_a_version() {
 }
 
 #[test]
+fn the_largest_script_goes_through_the_component_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (catalog, engine) = (catalog(&folder), engine());
+    let begin = "export default async () => 1 //";
+    let most = deputy_declaration::validate::MAX_SCRIPT_BYTES;
+    let script = |bytes: usize| {
+        let script = format!("{begin}{}", "x".repeat(bytes - begin.len()));
+        let text = format!("{FIRST}\n[actions.run]\nsummary = \"Runs.\"\nscript = \"{script}\"");
+        source::parse("app.toml", &toml("acme", &text))
+    };
+    let app = script(most).unwrap_or_else(|problems| panic!("{problems}"));
+    let installed = catalog.install(&image::component(&app).unwrap(), &engine).unwrap();
+    assert_eq!(*installed.app, app);
+    assert_eq!(*self::catalog(&folder).pinned(&installed.hash).unwrap().app, app);
+    assert!(script(most + 1).is_err());
+}
+
+#[test]
 fn an_unknown_name_is_answered_with_the_nearest() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = catalog(&folder);
