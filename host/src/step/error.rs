@@ -110,6 +110,9 @@ impl StepError {
             Self::OutputInvalid(text) => Self::OutputInvalid(change(text)),
             Self::Failed { message } => Self::Failed { message: change(message) },
             Self::Internal(text) => Self::Internal(change(text)),
+            Self::Script { kind, message, file, line, column, stack } => {
+                Self::Script { kind, message: change(message), file, line, column, stack: stack.map(change) }
+            }
             // Named one by one, so that a new variant is thought about.
             same @ (Self::Wasm(_)
             | Self::MachineFull
