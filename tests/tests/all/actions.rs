@@ -98,26 +98,39 @@ async fn every_action_of_every_app_sends_exactly_what_it_owes() {
     assert!(stale.is_empty(), "these are no actions any more: {stale:?}");
     let keys: Vec<String> = apps.iter().map(|app| app.key.to_owned()).collect();
 
-    for Owed { action, props, sends, gives } in owed {
-        let what = format!("{action} with {props}");
-        let count = sends.len();
-        world.wire.expect(sends);
-        let run = ActionRun { action: action.to_owned(), props: props.clone(), ..ActionRun::default() };
-        let ran = facade.action_run(&caller, run).await.unwrap_or_else(|error| panic!("{what}: {error}"));
-        world.wire.settled(&what);
-        let whole = serde_json::to_value(&ran).expect("JSON");
-        assert!(!keys.iter().any(|key| whole.to_string().contains(key)), "{what} left a key: {whole}");
-        assert_eq!(whole["requests"].as_array().map(Vec::len), Some(count), "{what}: {whole}");
-        let output = ran.result().unwrap_or_else(|error| panic!("{what}: {error} {:?}", error.fix)).value;
-        match gives {
-            Gives::Value(value) => assert_eq!(output, value, "{what}"),
-            Gives::Answer(status, body) => {
-                assert_eq!((&output["status"], &output["body"]), (&json!(status), &body), "{what}: {output}");
-            }
+    let mut faults = Vec::new();
+    for owed in owed {
+        let what = format!("{} with {}", owed.action, owed.props);
+        if let Err(fault) = one(&facade, &world.wire, owed, &keys).await {
+            faults.push(format!("{what}\n{fault}"));
         }
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
     assert_eq!(world.provider.take().len(), world.wire.answered(), "a request that no one looked at");
     facade.close().await;
+}
+
+/// One run of an action: what came, what it gave, and that no key is in what it left.
+async fn one(facade: &Facade, wire: &Wire, owed: Owed, keys: &[String]) -> Result<(), String> {
+    let Owed { action, props, sends, gives } = owed;
+    let count = sends.len();
+    wire.expect(sends);
+    let run = ActionRun { action: action.to_owned(), props, ..ActionRun::default() };
+    let ran = facade.action_run(&Caller::local(), run).await.map_err(|error| error.to_string())?;
+    wire.state_of()?;
+    let whole = serde_json::to_value(&ran).map_err(|error| error.to_string())?;
+    if keys.iter().any(|key| whole.to_string().contains(key)) {
+        return Err(format!("a key stands in what it left: {whole}"));
+    }
+    if whole["requests"].as_array().map(Vec::len) != Some(count) {
+        return Err(format!("its requests are told otherwise: {whole}"));
+    }
+    let output = ran.result().map_err(|error| format!("{error} {:?}", error.fix))?.value;
+    let (gave, wanted) = match gives {
+        Gives::Value(value) => (output, value),
+        Gives::Answer(status, body) => (json!([output["status"], output["body"]]), json!([status, body])),
+    };
+    if gave == wanted { Ok(()) } else { Err(format!("it gave {gave} instead of {wanted}")) }
 }
 
 #[test]

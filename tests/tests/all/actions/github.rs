@@ -50,7 +50,7 @@ pub fn owed() -> Vec<Owed> {
             action: "github/list-repositories",
             props: json!({"visibility": "private", "sort": "full_name"}),
             sends: vec![
-                Exchange::get("/user/repos?per_page=100&sort=full_name&visibility=private").answers(200, json!([])),
+                Exchange::get("/user/repos?visibility=private&sort=full_name&per_page=100").answers(200, json!([])),
             ],
             gives: Gives::Value(json!([])),
         },
@@ -65,8 +65,8 @@ pub fn owed() -> Vec<Owed> {
             props: at(json!({"labels": "bug,help wanted", "assignee": "*", "since": "2026-01-31T00:00:00Z"})),
             sends: vec![
                 Exchange::get(
-                    "/repos/ada/engine/issues?assignee=*&labels=bug%2Chelp+wanted&per_page=100\
-                     &since=2026-01-31T00%3A00%3A00Z&state=open",
+                    "/repos/ada/engine/issues?state=open&labels=bug%2Chelp+wanted&assignee=*\
+                     &since=2026-01-31T00%3A00%3A00Z&per_page=100",
                 )
                 .answers(200, json!([{"number": 1}])),
             ],
@@ -124,7 +124,7 @@ pub fn owed() -> Vec<Owed> {
             action: "github/list-pull-requests",
             props: at(json!({"state": "all", "base": "release/1"})),
             sends: vec![
-                Exchange::get("/repos/ada/engine/pulls?base=release%2F1&per_page=100&state=all")
+                Exchange::get("/repos/ada/engine/pulls?state=all&base=release%2F1&per_page=100")
                     .answers(200, json!([{"number": 3}])),
             ],
             gives: Gives::Value(json!([{"number": 3}])),
@@ -133,7 +133,7 @@ pub fn owed() -> Vec<Owed> {
             action: "github/search-issues",
             props: json!({"query": "repo:ada/engine is:open"}),
             sends: vec![
-                Exchange::get("/search/issues?per_page=100&q=repo%3Aada%2Fengine+is%3Aopen")
+                Exchange::get("/search/issues?q=repo%3Aada%2Fengine+is%3Aopen&per_page=100")
                     .answers(200, json!({"total_count": 1, "items": [{"number": 3}]})),
             ],
             gives: Gives::Value(json!([{"number": 3}])),
@@ -144,12 +144,13 @@ pub fn owed() -> Vec<Owed> {
             sends: vec![Exchange::bare("PUT", "/user/starred/ada/engine").answers(204, Value::Null)],
             gives: whole(204, Value::Null),
         },
-        // A new file: the look before it finds nothing.
+        // A new file: the look before it finds nothing. The standard `fetch` accepts anything, unless told otherwise.
         Owed {
             action: "github/write-file",
             props: at(json!({"path": "docs/a b.md", "content": "Ä", "message": "Add", "branch": "main"})),
             sends: vec![
                 Exchange::get("/repos/ada/engine/contents/docs/a%20b.md?ref=main")
+                    .carrying("accept", "*/*")
                     .answers(404, json!({"message": "Not Found"})),
                 Exchange::text(
                     "PUT",
@@ -157,6 +158,7 @@ pub fn owed() -> Vec<Owed> {
                     "application/json",
                     r#"{"message":"Add","content":"w4Q=","branch":"main"}"#,
                 )
+                .carrying("accept", "*/*")
                 .answers(201, written()),
             ],
             gives: Gives::Value(json!({
@@ -168,13 +170,16 @@ pub fn owed() -> Vec<Owed> {
             action: "github/write-file",
             props: at(json!({"path": "README.md", "content": "x", "message": "Change"})),
             sends: vec![
-                Exchange::get("/repos/ada/engine/contents/README.md").answers(200, json!({"sha": "b4r"})),
+                Exchange::get("/repos/ada/engine/contents/README.md")
+                    .carrying("accept", "*/*")
+                    .answers(200, json!({"sha": "b4r"})),
                 Exchange::text(
                     "PUT",
                     "/repos/ada/engine/contents/README.md",
                     "application/json",
                     r#"{"message":"Change","content":"eA==","sha":"b4r"}"#,
                 )
+                .carrying("accept", "*/*")
                 .answers(200, written()),
             ],
             gives: Gives::Value(json!({

@@ -122,9 +122,9 @@ pub fn owed() -> Vec<Owed> {
             action: "sendgrid/list-bounces",
             props: json!({"start_time": 1700000000}),
             sends: vec![
-                Exchange::get("/v3/suppression/bounces?limit=500&start_time=1700000000")
+                Exchange::get("/v3/suppression/bounces?start_time=1700000000&limit=500")
                     .answers(200, json!([{"email": "a@example.com"}, {"email": "b@example.com"}])),
-                Exchange::get("/v3/suppression/bounces?limit=500&start_time=1700000000&offset=2")
+                Exchange::get("/v3/suppression/bounces?start_time=1700000000&limit=500&offset=2")
                     .answers(200, json!([])),
             ],
             gives: Gives::Value(json!([{"email": "a@example.com"}, {"email": "b@example.com"}])),

@@ -79,7 +79,7 @@ pub fn owed() -> Vec<Owed> {
             props: json!({"types": "public_channel,private_channel"}),
             sends: vec![
                 Exchange::get(
-                    "/api/conversations.list?exclude_archived=true&limit=200&types=public_channel%2Cprivate_channel",
+                    "/api/conversations.list?types=public_channel%2Cprivate_channel&exclude_archived=true&limit=200",
                 )
                 .answers(
                     200,
@@ -87,7 +87,7 @@ pub fn owed() -> Vec<Owed> {
                            "response_metadata": {"next_cursor": "dGVhbTpD="}}),
                 ),
                 Exchange::get(
-                    "/api/conversations.list?exclude_archived=true&limit=200&types=public_channel%2Cprivate_channel\
+                    "/api/conversations.list?types=public_channel%2Cprivate_channel&exclude_archived=true&limit=200\
                      &cursor=dGVhbTpD%3D",
                 )
                 .answers(
@@ -101,7 +101,7 @@ pub fn owed() -> Vec<Owed> {
             action: "slack/list-messages",
             props: json!({"channel": "C1", "oldest": "1712345678.123456"}),
             sends: vec![
-                Exchange::get("/api/conversations.history?channel=C1&limit=200&oldest=1712345678.123456")
+                Exchange::get("/api/conversations.history?channel=C1&oldest=1712345678.123456&limit=200")
                     .answers(200, json!({"ok": true, "messages": [{"ts": "2.0"}], "has_more": false})),
             ],
             gives: Gives::Value(json!([{"ts": "2.0"}])),

@@ -34,7 +34,7 @@ pub fn owed() -> Vec<Owed> {
             sends: vec![
                 Exchange::form(
                     "/v1/customers",
-                    "email=ann%40example.com&metadata%5Bbig+one%5D=%C3%A4&metadata%5Border%5D=1001&name=Ann+%26+Co",
+                    "email=ann%40example.com&name=Ann+%26+Co&metadata%5Bbig+one%5D=%C3%A4&metadata%5Border%5D=1001",
                 )
                 .carrying("idempotency-key", "k-1")
                 .answers(200, customer.clone()),
@@ -70,8 +70,8 @@ pub fn owed() -> Vec<Owed> {
             sends: vec![
                 Exchange::form(
                     "/v1/payment_intents",
-                    "amount=1000&automatic_payment_methods%5Ballow_redirects%5D=never\
-                     &automatic_payment_methods%5Benabled%5D=true&confirm=false&currency=usd",
+                    "amount=1000&currency=usd&confirm=false&automatic_payment_methods%5Benabled%5D=true\
+                     &automatic_payment_methods%5Ballow_redirects%5D=never",
                 )
                 .answers(200, json!({"id": "pi_1"})),
             ],
@@ -85,9 +85,9 @@ pub fn owed() -> Vec<Owed> {
             sends: vec![
                 Exchange::form(
                     "/v1/payment_intents",
-                    "amount=1000&automatic_payment_methods%5Ballow_redirects%5D=never\
-                     &automatic_payment_methods%5Benabled%5D=true&confirm=true&currency=eur&customer=cus_1\
-                     &metadata%5Border%5D=7&off_session=true&payment_method=pm_1&receipt_email=a%40b.c",
+                    "amount=1000&currency=eur&customer=cus_1&payment_method=pm_1&confirm=true&off_session=true\
+                     &receipt_email=a%40b.c&metadata%5Border%5D=7&automatic_payment_methods%5Benabled%5D=true\
+                     &automatic_payment_methods%5Ballow_redirects%5D=never",
                 )
                 .carrying("idempotency-key", "k-2")
                 .answers(200, json!({"id": "pi_1", "status": "succeeded"})),
@@ -98,7 +98,7 @@ pub fn owed() -> Vec<Owed> {
             action: "stripe/list-payment-intents",
             props: json!({"customer": "cus_1", "created_after": 1700000000}),
             sends: vec![
-                Exchange::get("/v1/payment_intents?created%5Bgt%5D=1700000000&customer=cus_1&limit=100")
+                Exchange::get("/v1/payment_intents?customer=cus_1&created%5Bgt%5D=1700000000&limit=100")
                     .answers(200, list(json!([{"id": "pi_1"}]), false)),
             ],
             gives: Gives::Value(json!([{"id": "pi_1"}])),
@@ -107,7 +107,7 @@ pub fn owed() -> Vec<Owed> {
             action: "stripe/list-charges",
             props: json!({"payment_intent": "pi_1"}),
             sends: vec![
-                Exchange::get("/v1/charges?limit=100&payment_intent=pi_1")
+                Exchange::get("/v1/charges?payment_intent=pi_1&limit=100")
                     .answers(200, list(json!([{"id": "ch_1"}]), false)),
             ],
             gives: Gives::Value(json!([{"id": "ch_1"}])),
@@ -116,7 +116,7 @@ pub fn owed() -> Vec<Owed> {
             action: "stripe/refund",
             props: json!({"payment_intent": "pi_1", "amount": 50, "reason": "requested_by_customer"}),
             sends: vec![
-                Exchange::form("/v1/refunds", "amount=50&payment_intent=pi_1&reason=requested_by_customer")
+                Exchange::form("/v1/refunds", "payment_intent=pi_1&amount=50&reason=requested_by_customer")
                     .answers(200, json!({"id": "re_1"})),
             ],
             gives: Gives::Answer(200, json!({"id": "re_1"})),

@@ -178,10 +178,19 @@ impl Wire {
     /// Everything expected has come, and nothing else.
     #[track_caller]
     pub fn settled(&self, what: &str) {
+        if let Err(fault) = self.state_of() {
+            panic!("{what}: {fault}");
+        }
+    }
+
+    /// What came that was not expected, or did not come.
+    pub fn state_of(&self) -> Result<(), String> {
         let state = self.state();
-        assert!(state.faults.is_empty(), "{what}: {}", state.faults.join("\n"));
+        if !state.faults.is_empty() {
+            return Err(state.faults.join("\n"));
+        }
         let left: Vec<_> = state.strict.iter().map(|next| format!("{} {}", next.method, next.target)).collect();
-        assert!(left.is_empty(), "{what}: these never came: {left:?}");
+        if left.is_empty() { Ok(()) } else { Err(format!("these never came: {left:?}")) }
     }
 
     pub fn faults(&self) -> Vec<String> {
