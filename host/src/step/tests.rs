@@ -18,17 +18,17 @@ use crate::wasm::fixtures;
 /// Answers by path.
 #[derive(Default)]
 pub(super) struct Fake {
-    together: Option<Barrier>,
-    arrived: AtomicUsize,
+    pub(super) together: Option<Barrier>,
+    pub(super) arrived: AtomicUsize,
     /// Requests that somebody gave up.
-    given_up: Arc<AtomicUsize>,
-    grants: std::sync::Mutex<Vec<Grant>>,
+    pub(super) given_up: Arc<AtomicUsize>,
+    pub(super) grants: std::sync::Mutex<Vec<Grant>>,
     /// As they came; the grants stand in the same order. Plain ones have none.
-    requests: std::sync::Mutex<Vec<Seen>>,
+    pub(super) requests: std::sync::Mutex<Vec<Seen>>,
 }
 
 /// What came of a request.
-struct Seen {
+pub(super) struct Seen {
     plain: bool,
     url: String,
     headers: HeaderMap,
