@@ -2,6 +2,7 @@
 //!
 //! One integration binary with modules, because every binary of its own would link the whole host once more.
 
+mod actions;
 mod crash;
 mod demo_provider;
 mod faults;
