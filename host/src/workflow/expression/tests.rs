@@ -95,7 +95,7 @@ fn any_other_text_gives_a_text() {
         ("'{{ trigger.body.user }}!'", "{\"id\":12345678901,\"name\":\"Ada Löwe\"}!"),
         ("'<b>{{ \"<i>\" }}</b>'", "<b><i></b>"),
         ("'{% for label in steps.issue.output.labels %}{{ loop.index }}{{ label.name }} {% endfor %}'", "1bug 2ui "),
-        ("\"{{ workflow.name }}\\n\"", "welcome\n"),
+        ("\"{{ workflow.name }}!\\n\"", "welcome!\n"),
         ("'{% if trigger.kind == \"http\" %}yes{% endif %}'", "yes"),
         ("'{% set n = 2 %}{{ n + 1 }}'", "3"),
         ("'plain { text }'", "plain { text }"),
