@@ -115,6 +115,7 @@ fn filters_do_what_the_page_says() {
         ("'{{ \"dXNlcjpwYXNz\" | b64decode }}'", json!("user:pass")),
         ("'{{ \"[1, 2]\" | fromjson }}'", json!([1, 2])),
         ("'{{ trigger.body.tags | tojson }}'", json!("[\"a\",\"b\"]")),
+        ("'{{ {\"a\": \"<&>\"} | tojson }}'", json!("{\"a\":\"<&>\"}")),
         ("'{{ trigger.body.tags | join(\", \") | upper }}'", json!("A, B")),
         ("'{{ trigger.body.tags | length }}'", json!(2)),
     ] {
