@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::call::CallError;
+use super::script::{self, ScriptFailure};
 use crate::wasm::WasmError;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,9 @@ pub enum StepError {
     Cpu { limit_ms: u64 },
     #[error("the run needs more than {limit_bytes} bytes of memory")]
     OutOfMemory { limit_bytes: u64 },
+    /// All runs together, not this one alone.
+    #[error("the machine's memory for steps is used up by the runs under way")]
+    MachineFull,
     #[error("the run holds more than {limit} handles")]
     Handles { limit: usize },
     #[error("the run recursed too deeply: its stack is used up")]
@@ -38,6 +43,23 @@ pub enum StepError {
     /// The step itself says that it failed.
     #[error("the step failed: {message}")]
     Failed { message: String },
+    /// An HTTP call: the step's, or an action's.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// An account or an app that the run needs cannot be used, as its room says.
+    #[error("{message}")]
+    Refused { code: &'static str, message: String, fix: Option<String> },
+    /// A script failed, or is none. The place is where it stands in the script's own source.
+    #[error("{}: {message}", script::place(file, *line, *column))]
+    Script {
+        kind: ScriptFailure,
+        message: String,
+        file: String,
+        line: Option<u32>,
+        column: Option<u32>,
+        /// The script's own frames, one a line.
+        stack: Option<String>,
+    },
     /// Writing a template.
     #[error("{what} {}: {source}", path.display())]
     Template { what: &'static str, path: PathBuf, source: io::Error },
@@ -64,14 +86,46 @@ impl StepError {
             Self::Deadline { .. } => "step_deadline",
             Self::Cpu { .. } => "step_cpu",
             Self::OutOfMemory { .. } => "step_out_of_memory",
+            Self::MachineFull => "step_machine_full",
             Self::Handles { .. } => "step_handles",
             Self::StackOverflow => "step_stack_overflow",
             Self::HostcallBytes { .. } => "step_hostcall_bytes",
             Self::Trap { .. } => "step_trap",
             Self::OutputInvalid(_) => "step_output_invalid",
             Self::Failed { .. } => "step_failed",
+            Self::Call(error) => error.code(),
+            Self::Refused { code, .. } => code,
+            Self::Script { kind, .. } => kind.code(),
             Self::Template { .. } => "step_template",
             Self::Internal(_) => "step_internal",
+        }
+    }
+
+    /// The same error with its free texts changed.
+    pub(super) fn map_text(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Props(text) => Self::Props(change(text)),
+            Self::Input { message, fix } => Self::Input { message: change(message), fix: fix.map(change) },
+            Self::Trap { message } => Self::Trap { message: change(message) },
+            Self::OutputInvalid(text) => Self::OutputInvalid(change(text)),
+            Self::Failed { message } => Self::Failed { message: change(message) },
+            Self::Internal(text) => Self::Internal(change(text)),
+            Self::Script { kind, message, file, line, column, stack } => {
+                Self::Script { kind, message: change(message), file, line, column, stack: stack.map(change) }
+            }
+            // Named one by one, so that a new variant is thought about.
+            same @ (Self::Wasm(_)
+            | Self::MachineFull
+            | Self::Call(_)
+            | Self::Refused { .. }
+            | Self::WrongWorld { .. }
+            | Self::Deadline { .. }
+            | Self::Cpu { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Handles { .. }
+            | Self::StackOverflow
+            | Self::HostcallBytes { .. }
+            | Self::Template { .. }) => same,
         }
     }
 
@@ -79,16 +133,19 @@ impl StepError {
         Some(match self {
             Self::Wasm(error) => return error.fix(),
             Self::WrongWorld { fix, .. } => fix.clone(),
-            Self::Input { fix, .. } => return fix.clone(),
+            Self::Input { fix, .. } | Self::Refused { fix, .. } => return fix.clone(),
+            Self::Call(error) => return error.fix(),
             Self::Props(_) => "repair `props()` in the step and build it again".to_owned(),
             Self::Deadline { .. } => "give it more time with `--timeout`, or do less in one run".to_owned(),
             Self::Cpu { .. } => "look for a loop that does not end, or do less in one run".to_owned(),
             Self::OutOfMemory { .. } => "read answers in pieces instead of whole, and drop what is done".to_owned(),
+            Self::MachineFull => "try again when fewer runs are under way".to_owned(),
             Self::Handles { .. } => "drop answers and pollables when they are done".to_owned(),
             Self::StackOverflow => "look for a recursion that does not end".to_owned(),
             Self::HostcallBytes { .. } => "hand over less at once".to_owned(),
             Self::Trap { .. } => "the log's last lines say more; a Rust panic is logged with its place".to_owned(),
             Self::OutputInvalid(_) => "return one JSON value of at most 8 MiB".to_owned(),
+            Self::Script { kind, .. } => kind.fix().to_owned(),
             Self::Template { .. } => "name a new folder, or an empty one".to_owned(),
             Self::Failed { .. } | Self::Internal(_) => return None,
         })
