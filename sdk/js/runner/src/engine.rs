@@ -166,7 +166,8 @@ fn interrupt(context: std::ptr::NonNull<qjs::JSContext>) -> bool {
     true
 }
 
-/// Is there no room for as much as an error in the script's heap?
+/// Is there no room for as much as an error in the script's heap, or was there none before its end freed some? A
+/// sandbox's memory never shrinks, so its size tells.
 pub fn memory_is_used_up(ctx: &Ctx<'_>) -> bool {
     const LITTLE_BYTES: i64 = 64 << 10;
     let mut usage = std::mem::MaybeUninit::uninit();
@@ -175,7 +176,8 @@ pub fn memory_is_used_up(ctx: &Ctx<'_>) -> bool {
         qjs::JS_ComputeMemoryUsage(qjs::JS_GetRuntime(ctx.as_raw().as_ptr()), usage.as_mut_ptr());
         usage.assume_init()
     };
-    usage.malloc_limit - usage.malloc_size < LITTLE_BYTES
+    let grown = i64::try_from(core::arch::wasm32::memory_size(0) * (64 << 10)).unwrap_or(i64::MAX);
+    usage.malloc_limit - usage.malloc_size < LITTLE_BYTES || grown > usage.malloc_limit / 10 * 9
 }
 
 pub fn cpu_spent() -> bool {
