@@ -20,6 +20,7 @@ mod run;
 mod secrets;
 mod template;
 mod v0_1_0;
+mod wasi;
 
 pub use call::{AnswerRules, Call, CallBody, CallRetry, Pages, Parse};
 pub use error::StepError;

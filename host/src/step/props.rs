@@ -231,6 +231,20 @@ impl AppNeed {
 }
 
 impl Prop {
+    /// A prop that is any account of an app.
+    pub(super) fn account(name: &str, app: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: PropKind::App(AppNeed { app: app.to_owned(), ..AppNeed::default() }),
+            label: None,
+            help: None,
+            optional: false,
+            default: None,
+            options: Vec::new(),
+            secret: false,
+        }
+    }
+
     /// Default, options and secrecy: a sentence about the prop, without its name.
     fn validate_values(&self) -> Result<(), String> {
         if self.secret && self.kind != PropKind::Text {
