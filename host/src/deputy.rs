@@ -18,7 +18,7 @@ pub use steps::{StepChecked, StepNew, StepRan, StepRun, read_program};
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
 pub use crate::egress::{Answer, AnswerBody, Body, Request as HttpRequest};
-pub use crate::step::{LogLine, Output, Program, Prop, PropKind, RequestSummary};
+pub use crate::step::{Language, LogLine, Output, Program, Prop, PropKind, RequestSummary};
 pub use crate::vault::Secret;
 
 use crate::account::Accounts;

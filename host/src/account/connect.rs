@@ -7,21 +7,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use deputy_declaration::template;
-use deputy_declaration::types::{AuthKind, AuthMethod, InputKind};
+use deputy_declaration::types::{App, AuthKind, AuthMethod, InputKind};
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde::Serialize;
 use url::Url;
 
 use super::callback::{Listener, Page};
+use super::reconnect::asked_again;
 use super::verbs::counts;
 use super::view::AccountView;
 use super::{AccountError, Accounts, check, names};
 use crate::auth::apps::{PinnedApp, oauth2_of};
 use crate::auth::client::{RedirectUri, context, redirect_uri};
 use crate::auth::error::AuthError;
-use crate::auth::flow::{self, FLOW_TTL, Flow};
+use crate::auth::flow::{self, Again, FLOW_TTL, Flow};
 use crate::auth::keys::{check_keys, inputs as check_inputs};
+use crate::auth::oauth2::Asked;
 use crate::auth::record::{Health, Held, Identity, Record};
 use crate::auth::refresh::live;
 use crate::auth::rows::{name_key, plain};
@@ -52,6 +54,8 @@ pub struct ConnectKeys {
     pub confirm_host: bool,
     /// Store without the app's test request.
     pub skip_check: bool,
+    /// The account that gets the keys; none: a new one.
+    pub again: Option<Again>,
 }
 
 /// An account by OAuth, begun.
@@ -64,10 +68,14 @@ pub struct ConnectOAuth {
     pub method: Option<String>,
     pub nickname: Option<String>,
     pub inputs: BTreeMap<String, String>,
-    /// None: the app's defaults.
+    /// None: the app's defaults; for an account that is there, what it was asked for before.
     pub scopes: Option<Vec<String>>,
+    /// Asked for besides.
+    pub add_scopes: Vec<String>,
     pub confirm_host: bool,
     pub skip_check: bool,
+    /// The account that gets the tokens; none: a new one.
+    pub again: Option<Again>,
 }
 
 /// What a browser needs to go on.
@@ -101,8 +109,10 @@ struct Candidate {
     client: Option<ClientId>,
     tokens: BTreeMap<String, Held>,
     raw_reply: Option<Secret>,
+    asked: Asked,
     nickname: Option<String>,
     skip_check: bool,
+    again: Option<Again>,
 }
 
 impl Accounts {
@@ -119,10 +129,11 @@ impl Accounts {
         let pinned = self.agreed(&connect.app, connect.app_hash.as_deref())?;
         let is_keys = |method: &AuthMethod| matches!(method.kind, AuthKind::Keys);
         let method = choose(&pinned, connect.method.as_deref(), is_keys, "in a browser, by OAuth")?;
-        let inputs = check_inputs(&pinned.app, &connect.inputs)?;
+        let old = self.old(&caller.owner, connect.again.as_ref(), &connect.app).await?;
+        let inputs = inputs_of(&pinned.app, connect.inputs, old.as_ref())?;
         check_keys(method, &connect.tokens)?;
         self.free_name(&caller.owner, &connect.app, connect.nickname.as_deref()).await?;
-        confirm(&pinned, &inputs, connect.confirm_host)?;
+        confirm(&pinned, &inputs, connect.confirm_host, old.as_ref())?;
         let held = |value| Held { value, refresh: None, expires_at: None, lifetime_s: None, scopes: Vec::new() };
         let candidate = Candidate {
             owner: caller.owner.clone(),
@@ -132,8 +143,10 @@ impl Accounts {
             client: None,
             tokens: connect.tokens.into_iter().map(|(name, value)| (name, held(value))).collect(),
             raw_reply: None,
+            asked: Asked::new(),
             nickname: connect.nickname,
             skip_check: connect.skip_check,
+            again: connect.again,
         };
         self.admit(caller, candidate).await
     }
@@ -174,10 +187,16 @@ impl Accounts {
         let Some(declared) = oauth2_of(method) else {
             return Err(AuthError::Internal("an OAuth method without OAuth".to_owned()).into());
         };
-        let inputs = check_inputs(app, &connect.inputs)?;
+        let old = self.old(owner, connect.again.as_ref(), &connect.app).await?;
+        let inputs = inputs_of(app, connect.inputs, old.as_ref())?;
         self.free_name(owner, &connect.app, connect.nickname.as_deref()).await?;
-        confirm(&pinned, &inputs, connect.confirm_host)?;
-        let asked = oauth2::scopes(app, declared, connect.scopes.as_deref())?;
+        confirm(&pinned, &inputs, connect.confirm_host, old.as_ref())?;
+        let chosen = oauth2::scopes(app, declared, connect.scopes.as_deref())?;
+        let added = oauth2::scopes(app, declared, Some(&connect.add_scopes))?;
+        let asked = match &old {
+            Some(old) if connect.scopes.is_none() => asked_again(old, chosen, added),
+            _ => oauth2::with_more(chosen, added),
+        };
         let client = self
             .rows
             .current_client(owner, &app.slug, &method.id)
@@ -216,6 +235,7 @@ impl Accounts {
             asked,
             nickname: connect.nickname,
             skip_check: connect.skip_check,
+            again: connect.again,
             expires_at,
         };
         self.apps.keep(&pinned.hash).map_err(AuthError::Internal)?;
@@ -242,8 +262,10 @@ impl Accounts {
             client: Some(flow.client),
             tokens: obtained.tokens,
             raw_reply: obtained.raw,
+            asked: flow.asked,
             nickname: flow.nickname,
             skip_check: flow.skip_check,
+            again: flow.again,
         };
         self.admit(caller, candidate).await
     }
@@ -309,6 +331,8 @@ impl Accounts {
             raw_reply: candidate.raw_reply,
             health: Health::Ok,
             checked_at: None,
+            asked: candidate.asked,
+            disabled: false,
         };
         self.apps.keep(&candidate.pinned.hash).map_err(AuthError::Internal)?;
         let (checked, note) = match (&app.test, candidate.skip_check) {
@@ -331,6 +355,17 @@ impl Accounts {
             (Some(_), true) => (false, Some("not checked, as you asked".to_owned())),
             (None, _) => (false, Some(format!("not checked: {} declares no test request", app.slug))),
         };
+        if let Some(again) = &candidate.again {
+            return match self.store_again(&mut record, again).await {
+                Ok(()) => Ok(Connected { account: (&record).into(), checked, note }),
+                // The other person's grant is not kept, so it must not stay behind either.
+                Err(error @ AccountError::OtherIdentity { .. }) if record.client.is_some() => {
+                    let revoked = self.revoke(caller, &record).await;
+                    Err(AccountError::NotAdmitted { error: Box::new(error), revoked })
+                }
+                Err(error) => Err(error),
+            };
+        }
         let twin = self.store_new(&mut record, candidate.nickname).await?;
         let note = match (note, twin) {
             (Some(note), Some(twin)) => Some(format!("{note}; {twin}")),
@@ -386,6 +421,14 @@ impl Accounts {
         Ok(same.then(|| format!("{app}/{nickname} is the same identity; delete the one you do not need")))
     }
 
+    /// The account that is connected anew, if one is.
+    async fn old(&self, owner: &Owner, again: Option<&Again>, app: &str) -> Result<Option<Record>, AccountError> {
+        match again {
+            Some(again) => Ok(Some(self.again(owner, again, app).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// A chosen nickname must be sound and free before anything is sent.
     async fn free_name(&self, owner: &Owner, app: &str, nickname: Option<&str>) -> Result<(), AccountError> {
         let Some(nickname) = nickname else { return Ok(()) };
@@ -395,6 +438,21 @@ impl Accounts {
             None => Ok(()),
         }
     }
+}
+
+/// The inputs given; for an account that is there, its own where none is given.
+fn inputs_of(
+    app: &App,
+    mut given: BTreeMap<String, String>,
+    old: Option<&Record>,
+) -> Result<BTreeMap<String, String>, AuthError> {
+    for (name, value) in old.iter().flat_map(|old| &old.inputs) {
+        // An app that changed since may not ask for it any more.
+        if app.inputs.iter().any(|input| input.name == *name) {
+            given.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    check_inputs(app, &given)
 }
 
 /// The method asked for, or the first that fits.
@@ -421,9 +479,15 @@ fn choose<'a>(
 }
 
 /// A host of the owner's choice gets credentials only after the owner said so.
-fn confirm(pinned: &PinnedApp, inputs: &BTreeMap<String, String>, confirmed: bool) -> Result<(), AccountError> {
+fn confirm(
+    pinned: &PinnedApp,
+    inputs: &BTreeMap<String, String>,
+    confirmed: bool,
+    old: Option<&Record>,
+) -> Result<(), AccountError> {
     for input in pinned.app.inputs.iter().filter(|input| input.kind == InputKind::BaseUrl) {
-        if confirmed {
+        let as_before = old.is_some_and(|old| old.inputs.get(&input.name) == inputs.get(&input.name));
+        if confirmed || as_before {
             continue;
         }
         let url = inputs.get(&input.name).and_then(|value| Url::parse(value).ok());

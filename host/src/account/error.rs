@@ -33,6 +33,9 @@ pub enum AccountError {
     NotAdmitted { error: Box<AccountError>, revoked: String },
     #[error("{name} speaks for somebody else now: it was {was}, and the provider says {is}")]
     IdentityChanged { name: String, was: String, is: String },
+    /// A reconnect that would make an account somebody else's.
+    #[error("{name} belongs to {was}, and this is {is}")]
+    OtherIdentity { name: String, was: String, is: String },
     #[error("{app} declares no test request")]
     NoTest { app: String },
     #[error("`{app}` was installed anew while you were asked")]
@@ -72,6 +75,7 @@ impl AccountError {
             Self::AppChanged { .. } => "app_changed",
             Self::HostUnconfirmed { .. } => "host_unconfirmed",
             Self::CallbackListen { .. } => "callback_unavailable",
+            Self::OtherIdentity { .. } => "identity_other",
             Self::CallbackTimeout => "connect_timeout",
             Self::Busy => "account_busy",
         }
@@ -89,12 +93,16 @@ impl AccountError {
             Self::Nickname { .. } => Some("use 1 to 40 of a-z, 0-9 and -, with no - at either end".to_owned()),
             Self::NameTaken { .. } => Some("take another nickname, or rename that account".to_owned()),
             Self::Cursor { .. } => Some("take the `next` of the page before".to_owned()),
-            Self::TestFailed { stored: true, .. } => Some("reconnect it with `deputy connect`".to_owned()),
+            Self::TestFailed { stored: true, .. } => Some("reconnect it with `deputy account reconnect`".to_owned()),
             Self::TestFailed { .. } => {
                 Some("nothing was stored; check the key and its scopes, or store it unchecked with --no-check".to_owned())
             }
             Self::NotAdmitted { error, .. } => error.fix(),
-            Self::IdentityChanged { .. } => Some("delete it, and connect again as the right person".to_owned()),
+            Self::IdentityChanged { .. } => Some("run `deputy account reconnect` as the right person".to_owned()),
+            Self::OtherIdentity { name, .. } => Some(format!(
+                "sign in as the same person; connect the other one as an account of its own with `deputy connect`; or, \
+                 if {name} shall be somebody else from now on, add --other-identity"
+            )),
             Self::NoTest { .. } => Some("make a request of your own with `deputy request`".to_owned()),
             Self::AppChanged { app } => Some(format!("look at `deputy app show {app}`, then try again")),
             Self::HostUnconfirmed { .. } => Some("if the host is yours, add --confirm-host".to_owned()),

@@ -8,6 +8,7 @@ mod check;
 mod connect;
 mod error;
 mod names;
+mod reconnect;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex};
 pub use callback::Listener;
 pub use connect::{Begun, ConnectKeys, ConnectOAuth, Connected};
 pub use error::AccountError;
+pub use reconnect::Reconnecting;
 pub use verbs::{AccountList, Deleted, Tested};
 pub use view::{AccountSummary, AccountView, AccountsPage, TokenView};
 

@@ -37,6 +37,7 @@ fn keys(nickname: Option<&str>) -> ConnectKeys {
         tokens: BTreeMap::from([("key".to_owned(), Secret::new(b"tk_abcdefgh".to_vec()))]),
         confirm_host: false,
         skip_check: false,
+        again: None,
     }
 }
 
@@ -72,6 +73,8 @@ impl Bench {
             scopes: None,
             confirm_host: false,
             skip_check: false,
+            add_scopes: Vec::new(),
+            again: None,
         };
         self.accounts.connect_begin(&self.caller, connect).await
     }

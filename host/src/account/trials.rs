@@ -9,7 +9,7 @@ use url::Url;
 
 use super::*;
 use crate::auth::client::NewClient;
-use crate::auth::flow::FLOW_TTL;
+use crate::auth::flow::{Again, FLOW_TTL};
 use crate::auth::record::Health;
 use crate::auth::rows::sealed_key;
 use crate::auth::testing::{self, ClockStore, Fault, StrictServer, TestApps};
@@ -59,6 +59,7 @@ impl World {
             tokens: BTreeMap::from([("key".to_owned(), secret(key))]),
             confirm_host: false,
             skip_check: false,
+            again: None,
         }
     }
 
@@ -81,6 +82,8 @@ impl World {
             scopes: None,
             confirm_host: false,
             skip_check: false,
+            add_scopes: Vec::new(),
+            again: None,
         };
         let begun = self.accounts.connect_begin(&self.caller, begin).await.unwrap();
         let url = Url::parse(&begun.authorize_url).unwrap();
@@ -367,4 +370,126 @@ async fn two_connects_at_once_get_two_names() {
     found.dedup();
     assert_eq!(found.len(), 6);
     assert_eq!(world.list(None, 10, None).await.total, 6);
+}
+
+impl World {
+    /// Connects an account anew by OAuth, with more scopes.
+    async fn reconnect(
+        &self,
+        account: &AccountView,
+        add: &[&str],
+        other_identity: bool,
+    ) -> Result<(Connected, Url), AccountError> {
+        let again = Some(Again { account: account.id.clone(), other_identity });
+        let begin = ConnectOAuth {
+            app: "as".into(),
+            app_hash: None,
+            method: None,
+            nickname: None,
+            inputs: BTreeMap::new(),
+            scopes: None,
+            add_scopes: add.iter().map(|scope| (*scope).to_owned()).collect(),
+            confirm_host: false,
+            skip_check: false,
+            again,
+        };
+        let begun = self.accounts.connect_begin(&self.caller, begin).await?;
+        let url = Url::parse(&begun.authorize_url).unwrap();
+        let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+        let answer = format!("{}?code=good&state={state}", begun.redirect_uri);
+        Ok((self.accounts.connect_finish(&self.caller, &begun.flow, &answer).await?, url))
+    }
+}
+
+fn scope_of(url: &Url) -> String {
+    url.query_pairs().find(|(name, _)| name == "scope").map(|(_, scope)| scope.into_owned()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_reconnect_keeps_the_account_and_asks_for_one_scope_more() {
+    let world = World::with_client().await;
+    let account = world.oauth().await.unwrap().account;
+    let account = world.accounts.rename(&world.caller, "as", "work").await.map(|_| account).unwrap();
+    let grant = Grant::whole(world.caller.clone(), account.id.clone());
+    world.accounts.tokens().revoked(&grant, 1).await;
+    let (again, url) = world.reconnect(&account, &["write"], false).await.unwrap();
+    assert_eq!(scope_of(&url), "read write", "what it had, and the one that is added");
+    assert_eq!((again.account.id.clone(), again.account.name.as_str()), (account.id.clone(), "as/work"));
+    assert_eq!((again.account.health, again.account.created_at), (Health::Ok, account.created_at));
+    assert_eq!(again.account.scopes, ["read", "write"]);
+    let live = world.accounts.tokens().live(&grant).await.unwrap();
+    assert_eq!((live.generation, live.tokens.len()), (2, 1));
+    assert_eq!(world.list(None, 10, None).await.total, 1);
+    // The next one builds on this one.
+    let (_, url) = world.reconnect(&account, &[], false).await.unwrap();
+    assert_eq!(scope_of(&url), "read write");
+    let unknown = world.reconnect(&account, &["wirte"], false).await.unwrap_err();
+    assert!(unknown.fix().unwrap().contains("write"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_reconnect_by_somebody_else_is_refused_and_its_grant_ended() {
+    let world = World::with_client().await;
+    let account = world.oauth().await.unwrap().account;
+    world.server.state().probe = Some((200, r#"{"id":8,"login":"Eve"}"#));
+    let refused = world.reconnect(&account, &[], false).await.unwrap_err();
+    assert!(refused.to_string().contains("Ada L.") && refused.to_string().contains("Eve"), "{refused}");
+    assert!(refused.fix().unwrap().contains("--other-identity"));
+    assert_eq!(world.server.state().revoked, ["rt-2", "at-2"], "what was not kept does not stay behind");
+    let kept = world.accounts.show(&world.caller, "as").await.unwrap();
+    assert_eq!(kept.identity.as_deref(), Some("Ada L."));
+    let (taken, _) = world.reconnect(&account, &[], true).await.unwrap();
+    assert_eq!((taken.account.identity.as_deref(), taken.account.id), (Some("Eve"), account.id));
+}
+
+#[tokio::test]
+async fn a_refresh_under_way_cannot_undo_a_reconnect() {
+    let world = World::with_client().await;
+    let account = world.oauth().await.unwrap().account;
+    let grant = Grant::whole(world.caller.clone(), account.id.clone());
+    let gate = Arc::new(tokio::sync::Notify::new());
+    *world.server.gate.lock().unwrap() = Some(gate.clone());
+    // The call of the connect itself was counted as an arrival too.
+    world.server.arrived.notified().await;
+    let refreshing = tokio::spawn({
+        let (tokens, grant) = (world.accounts.tokens(), grant.clone());
+        async move { tokens.renew(&grant, 1).await.map(|live| live.generation) }
+    });
+    world.server.arrived.notified().await;
+    *world.server.gate.lock().unwrap() = None;
+    // The provider takes both: the old grant's refresh and the new consent.
+    world.server.state().keeps_refresh = true;
+    world.reconnect(&account, &[], false).await.unwrap();
+    gate.notify_one();
+    let _ = refreshing.await.unwrap();
+    let live = world.accounts.tokens().live(&grant).await.unwrap();
+    assert_eq!(live.generation, 2, "the refresh of the old secrets stored nothing");
+}
+
+#[tokio::test]
+async fn a_key_is_replaced_in_place() {
+    let world = World::new();
+    let account = world.connect().await.account;
+    let again = Some(Again { account: account.id.clone(), other_identity: false });
+    let keys = ConnectKeys { again, ..World::keys("as", "tk_new") };
+    let connected = world.accounts.connect_keys(&world.caller, keys).await.unwrap();
+    assert_eq!((connected.account.id, connected.account.name), (account.id.clone(), account.name));
+    let other = Some(Again { account: account.id, other_identity: false });
+    let keys = ConnectKeys { again: other, ..World::keys("own", "tk_new") };
+    assert_eq!(world.accounts.connect_keys(&world.caller, keys).await.unwrap_err().code(), "account_not_found");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_through_a_disabled_account() {
+    let world = World::new();
+    let account = world.connect().await.account;
+    let grant = Grant::whole(world.caller.clone(), account.id.clone());
+    assert!(world.accounts.set_disabled(&world.caller, "as", true).await.unwrap().disabled);
+    let refused = world.accounts.tokens().live(&grant).await.unwrap_err();
+    assert_eq!(refused.code(), "account_disabled");
+    assert!(refused.fix().unwrap().contains("deputy account enable as/ada-l"));
+    assert!(world.accounts.tokens().renew(&grant, 1).await.is_err());
+    assert!(world.list(None, 10, None).await.accounts[0].disabled);
+    world.accounts.set_disabled(&world.caller, "as", false).await.unwrap();
+    assert!(world.accounts.tokens().live(&grant).await.is_ok());
 }

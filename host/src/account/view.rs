@@ -22,6 +22,7 @@ pub struct AccountSummary {
     pub health: Health,
     pub created_at: Time,
     pub expires_at: Option<Time>,
+    pub disabled: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -54,6 +55,8 @@ pub struct AccountView {
     pub origins: Vec<String>,
     pub tokens: Vec<TokenView>,
     pub health: Health,
+    /// Its owner switched it off.
+    pub disabled: bool,
     pub created_at: Time,
     pub checked_at: Option<Time>,
     /// How well the facts of its declaration are known.
@@ -81,6 +84,7 @@ impl From<Head> for AccountSummary {
             health: head.health,
             created_at: head.created_at,
             expires_at: head.expires_at,
+            disabled: head.disabled,
         }
     }
 }
@@ -106,6 +110,7 @@ impl From<&Record> for AccountView {
             origins: record.origins.clone(),
             tokens: tokens.collect(),
             health: record.health.clone(),
+            disabled: record.disabled,
             created_at: record.created_at,
             checked_at: record.checked_at,
             evidence: None,

@@ -19,7 +19,7 @@ use super::errors::presentable;
 use super::oauth2::Asked;
 use super::rows::{At, Rows};
 use crate::caller::Owner;
-use crate::ids::{ClientId, FlowId};
+use crate::ids::{AccountId, ClientId, FlowId};
 use crate::store::key;
 use crate::store::{Expect, Op};
 use crate::time::Time;
@@ -50,7 +50,19 @@ pub struct Flow {
     pub asked: Asked,
     pub nickname: Option<String>,
     pub skip_check: bool,
+    /// The account that gets the tokens; none: a new one.
+    #[serde(default)]
+    pub again: Option<Again>,
     pub expires_at: Time,
+}
+
+/// An account that is connected anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    pub account: AccountId,
+    /// Its owner knows that it will speak for somebody else.
+    pub other_identity: bool,
 }
 
 /// The answer of an authorization server, as the browser brought it.
@@ -237,6 +249,7 @@ mod tests {
             asked: Asked::new(),
             nickname: None,
             skip_check: false,
+            again: None,
             expires_at: rows.now().plus(FLOW_TTL),
         };
         (flow, state)

@@ -65,6 +65,19 @@ pub fn scopes(app: &App, oauth2: &OAuth2, chosen: Option<&[String]>) -> Result<A
     Ok(asked)
 }
 
+/// What was asked for before, and more.
+pub fn with_more(mut asked: Asked, more: Asked) -> Asked {
+    for (param, scopes) in more {
+        let known = asked.entry(param).or_default();
+        for scope in scopes {
+            if !known.contains(&scope) {
+                known.push(scope);
+            }
+        }
+    }
+    asked
+}
+
 /// The page that a person opens. `verifier`: only where the app takes PKCE.
 pub fn authorize_url(
     oauth2: &OAuth2,

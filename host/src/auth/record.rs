@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::expiry;
+use super::oauth2::Asked;
 use crate::caller::Owner;
 use crate::ids::{AccountId, ClientId};
 use crate::time::Time;
@@ -46,6 +47,12 @@ pub struct Record {
     pub raw_reply: Option<Secret>,
     pub health: Health,
     pub checked_at: Option<Time>,
+    /// The scopes that its owner was asked for, by parameter: what a later consent builds on.
+    #[serde(default)]
+    pub asked: Asked,
+    /// Its owner switched it off: nothing is sent through it.
+    #[serde(default)]
+    pub disabled: bool,
 }
 
 /// Who the account is at the provider.
@@ -155,6 +162,8 @@ pub struct Head {
     pub created_at: Time,
     /// The first end among its tokens.
     pub expires_at: Option<Time>,
+    #[serde(default)]
+    pub disabled: bool,
 }
 
 impl Record {
@@ -174,6 +183,7 @@ impl Record {
             health: self.health.clone(),
             created_at: self.created_at,
             expires_at: self.tokens.values().filter_map(|held| held.expires_at).min(),
+            disabled: self.disabled,
         }
     }
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::output::{BAD, BOLD, DIM, GOOD, Output, table};
-use super::{Done, Error, prompt};
+use super::{Done, Error, connect, prompt};
 use crate::deputy::{AccountList, AccountView, Caller, Deputy};
 
 #[derive(Subcommand)]
@@ -30,6 +30,12 @@ pub enum Command {
     },
     /// Make the app's test request now
     Test { account: String },
+    /// Connect an account anew, with fresh consent or a new key
+    Reconnect(connect::AgainArgs),
+    /// Send nothing through an account until it is enabled again
+    Disable { account: String },
+    /// Let a disabled account be used again
+    Enable { account: String },
     /// Delete an account: revoked at the provider where the app says how, then forgotten
     Delete {
         account: String,
@@ -52,7 +58,8 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     .iter()
                     .map(|account| {
                         let identity = account.identity.clone().unwrap_or_default();
-                        [account.name.clone(), identity, account.health.to_string(), account.id.to_string()]
+                        let health = if account.disabled { "disabled".to_owned() } else { account.health.to_string() };
+                        [account.name.clone(), identity, health, account.id.to_string()]
                     })
                     .collect();
                 let mut text = table(["ACCOUNT", "IDENTITY", "HEALTH", "ID"], &rows);
@@ -76,6 +83,15 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 let identity = tested.identity.as_deref().map(|who| format!(" as {who}")).unwrap_or_default();
                 format!("{GOOD}works{GOOD:#}: {}{identity}", tested.name)
             })?;
+        }
+        Command::Reconnect(args) => return connect::again(args, deputy, caller, output).await,
+        Command::Disable { account } => {
+            let view = deputy.account_set_disabled(caller, &account, true).await?;
+            output.emit(&view, || format!("{GOOD}disabled{GOOD:#} {}", view.name))?;
+        }
+        Command::Enable { account } => {
+            let view = deputy.account_set_disabled(caller, &account, false).await?;
+            output.emit(&view, || format!("{GOOD}enabled{GOOD:#} {}", view.name))?;
         }
         Command::Delete { account, yes } => {
             let view = deputy.account_show(caller, &account).await?;
@@ -107,6 +123,10 @@ fn describe(view: &AccountView) -> String {
     fact("method", view.method.clone());
     let health = view.health.to_string();
     fact("health", if health == "ok" { format!("{GOOD}ok{GOOD:#}") } else { format!("{BAD}{health}{BAD:#}") });
+    fact(
+        "disabled",
+        if view.disabled { format!("{BAD}yes{BAD:#}: nothing is sent through it") } else { String::new() },
+    );
     fact("scopes", view.scopes.join(", "));
     fact("reach", view.origins.join(", "));
     fact("inputs", view.inputs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::output::{BOLD, DIM, GOOD, Output};
 use super::{Done, Error, prompt};
-use crate::deputy::{Caller, ConnectKeys, ConnectOAuth, ConnectPlan, Connected, Deputy, Secret};
+use crate::deputy::{Again, Caller, ConnectKeys, ConnectOAuth, ConnectPlan, Connected, Deputy, Secret};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -17,6 +17,14 @@ Examples:
   deputy connect slack --paste                  paste the address the browser ended on
 
 OAuth needs a client first: deputy client set <app>.";
+
+const AGAIN_AFTER_HELP: &str = "\
+The account keeps its id, its nickname and everything that is bound to it.
+
+Examples:
+  deputy account reconnect slack/work                          consent again
+  deputy account reconnect slack/work --add-scope files:write  consent to one scope more
+  pass show stripe | deputy account reconnect stripe/main      a new key";
 
 /// The largest key or key set taken from standard input or a file.
 const MAX_KEYS_BYTES: u64 = 256 << 10;
@@ -32,6 +40,31 @@ pub struct Args {
     /// What to call the account [default: from its identity]
     #[arg(long, value_name = "NICKNAME")]
     name: Option<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// `deputy account reconnect`.
+#[derive(clap::Args)]
+#[command(after_help = AGAIN_AFTER_HELP)]
+pub struct AgainArgs {
+    account: String,
+    /// Another of the app's auth methods [default: the account's own]
+    #[arg(long, value_name = "ID")]
+    method: Option<String>,
+    /// Ask for this scope besides those the account has; may be given again
+    #[arg(long = "add-scope", value_name = "SCOPE", value_delimiter = ',')]
+    add_scopes: Vec<String>,
+    /// Yes, the account may become somebody else's
+    #[arg(long)]
+    other_identity: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+/// What connecting and reconnecting share.
+#[derive(clap::Args)]
+struct How {
     /// A value the app asks for; may be given again
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair)]
     inputs: Vec<(String, String)>,
@@ -50,76 +83,108 @@ pub struct Args {
     /// Yes, credentials may go to the host that the inputs name
     #[arg(long)]
     confirm_host: bool,
-    /// Store the account without the app's test request
+    /// Store without the app's test request
     #[arg(long)]
     no_check: bool,
 }
 
+/// Which account comes of it.
+struct Wanted {
+    name: Option<String>,
+    add_scopes: Vec<String>,
+    again: Option<Again>,
+}
+
 pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
     let plan = deputy.connect_plan(caller, &args.app, args.method.as_deref()).await?;
-    let inputs = inputs(&args, &plan)?;
-    let confirm_host = args.confirm_host || confirm(&plan, &inputs)?;
+    let wanted = Wanted { name: args.name, add_scopes: Vec::new(), again: None };
+    connect(plan, wanted, args.how, deputy, caller, output).await
+}
+
+pub async fn again(args: AgainArgs, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    let plan = deputy.reconnect_plan(caller, &args.account, args.method.as_deref()).await?;
+    let again = plan.account.clone().map(|account| Again { account, other_identity: args.other_identity });
+    let wanted = Wanted { name: None, add_scopes: args.add_scopes, again };
+    connect(plan, wanted, args.how, deputy, caller, output).await
+}
+
+async fn connect(
+    plan: ConnectPlan,
+    wanted: Wanted,
+    how: How,
+    deputy: &Deputy,
+    caller: &Caller,
+    output: &Output,
+) -> Result<Done, Error> {
+    let inputs = inputs(&how, &plan)?;
+    let confirm_host = how.confirm_host || confirm(&plan, &inputs)?;
     let connected = if plan.kind == "keys" {
-        if !args.scopes.is_empty() || args.paste {
+        if !how.scopes.is_empty() || !wanted.add_scopes.is_empty() || how.paste {
             let message =
-                format!("{} --method {} takes a key: --scope and --paste are for OAuth", args.app, plan.method);
-            return Err(Error::new("usage", message));
+                format!("{} --method {} takes a key: scopes and --paste are for OAuth", plan.app, plan.method);
+            let fix = "a key's scopes are chosen where it is made; make one that has them and paste it";
+            return Err(Error::new("usage", message).with_fix(fix));
         }
-        let tokens = tokens(&args, &plan)?;
-        if !args.no_check {
+        let tokens = tokens(&how, &plan)?;
+        if !how.no_check {
             output.note(&format!("{DIM}checking with {} …{DIM:#}", plan.name));
         }
         let keys = ConnectKeys {
-            app: args.app,
+            app: plan.app,
             app_hash: Some(plan.app_hash),
             method: Some(plan.method),
-            nickname: args.name,
+            nickname: wanted.name,
             inputs,
             tokens,
             confirm_host,
-            skip_check: args.no_check,
+            skip_check: how.no_check,
+            again: wanted.again,
         };
         deputy.connect_keys(caller, keys).await?
     } else {
-        oauth(args, plan, inputs, confirm_host, deputy, caller, output).await?
+        oauth(plan, wanted, how, inputs, confirm_host, deputy, caller, output).await?
     };
     output.emit(&connected, || describe(&connected))?;
     Ok(Done::Ok)
 }
 
+#[allow(clippy::too_many_arguments)]
 async fn oauth(
-    args: Args,
     plan: ConnectPlan,
+    wanted: Wanted,
+    how: How,
     inputs: BTreeMap<String, String>,
     confirm_host: bool,
     deputy: &Deputy,
     caller: &Caller,
     output: &Output,
 ) -> Result<Connected, Error> {
-    if !args.token_files.is_empty() {
+    if !how.token_files.is_empty() {
         let message =
-            format!("{} --method {} is connected in a browser: --token-file is for keys", args.app, plan.method);
-        return Err(Error::new("usage", message).with_fix(format!("see the methods in `deputy app show {}`", args.app)));
+            format!("{} --method {} is connected in a browser: --token-file is for keys", plan.app, plan.method);
+        return Err(Error::new("usage", message).with_fix(format!("see the methods in `deputy app show {}`", plan.app)));
     }
-    let redirect = deputy.client_redirect(caller, &args.app, Some(&plan.method)).await?;
-    if redirect.paste_only && !args.paste {
+    let redirect = deputy.client_redirect(caller, &plan.app, Some(&plan.method)).await?;
+    if redirect.paste_only && !how.paste {
         let message =
             format!("{} takes only https redirect URIs, and nothing answers at {}", plan.name, redirect.redirect_uri);
         return Err(Error::new("callback_unavailable", message)
             .with_fix("add --paste, or set `[callback] public_url` in deputy.toml to an https address"));
     }
     let begin = ConnectOAuth {
-        app: args.app,
+        app: plan.app,
         app_hash: Some(plan.app_hash),
         method: Some(plan.method),
-        nickname: args.name,
+        nickname: wanted.name,
         inputs,
-        scopes: if args.scopes.is_empty() { None } else { Some(args.scopes) },
+        scopes: if how.scopes.is_empty() { None } else { Some(how.scopes) },
+        add_scopes: wanted.add_scopes,
         confirm_host,
-        skip_check: args.no_check,
+        skip_check: how.no_check,
+        again: wanted.again,
     };
     // Bound before the URL is shown: a fast browser must find somebody listening.
-    let listener = if args.paste { None } else { Some(deputy.connect_listen(caller).await?) };
+    let listener = if how.paste { None } else { Some(deputy.connect_listen(caller).await?) };
     let begun = deputy.connect_begin(caller, begin).await?;
     if output.is_json() {
         output.emit(&begun, String::new)?;
@@ -127,7 +192,7 @@ async fn oauth(
         if let Some(warning) = &begun.warning {
             output.note(&format!("{BOLD}note{BOLD:#}: {warning}"));
         }
-        let opened = !args.no_browser && open_browser(&begun.authorize_url);
+        let opened = !how.no_browser && open_browser(&begun.authorize_url);
         let lead =
             if opened { "Your browser should open this page; if not, open it yourself:" } else { "Open this page:" };
         output.note(&format!("{lead}\n\n  {}\n", begun.authorize_url));
@@ -159,8 +224,8 @@ async fn oauth(
 }
 
 /// Inputs from the flags; a person at a terminal is asked for the rest.
-fn inputs(args: &Args, plan: &ConnectPlan) -> Result<BTreeMap<String, String>, Error> {
-    let mut inputs: BTreeMap<String, String> = args.inputs.iter().cloned().collect();
+fn inputs(how: &How, plan: &ConnectPlan) -> Result<BTreeMap<String, String>, Error> {
+    let mut inputs: BTreeMap<String, String> = how.inputs.iter().cloned().collect();
     for input in &plan.inputs {
         if inputs.contains_key(&input.name) || !prompt::interactive() {
             continue;
@@ -182,9 +247,9 @@ fn confirm(plan: &ConnectPlan, inputs: &BTreeMap<String, String>) -> Result<bool
 }
 
 /// The secrets of a keys method: files first, then the prompt or standard input.
-fn tokens(args: &Args, plan: &ConnectPlan) -> Result<BTreeMap<String, Secret>, Error> {
+fn tokens(how: &How, plan: &ConnectPlan) -> Result<BTreeMap<String, Secret>, Error> {
     let mut tokens = BTreeMap::new();
-    for (name, file) in &args.token_files {
+    for (name, file) in &how.token_files {
         let bytes = read_file(&PathBuf::from(file))?;
         tokens.insert(name.clone(), prompt::entered(name, bytes)?);
     }

@@ -76,6 +76,8 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
         scopes: None,
         confirm_host: true,
         skip_check: false,
+        add_scopes: Vec::new(),
+        again: None,
     };
     let begun = deputy.connect_begin(&caller, begin).await?;
     let browser = provider.clone();

@@ -9,15 +9,18 @@ use clap::Subcommand;
 
 use super::output::{DIM, GOOD, Output, printable, table};
 use super::{Done, Error, prompt};
-use crate::deputy::{Caller, Deputy, LogLine, StepRun, read_program};
+use crate::deputy::{Caller, Deputy, Language, LogLine, StepRun, read_program};
 
 /// The largest input a step takes.
 const MAX_INPUT_BYTES: u64 = 8 << 20;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Write a folder with a step in Rust, ready to build
+    /// Write a folder with a new step, ready to build: in Rust, or with --js in TypeScript
     New {
+        /// In TypeScript, with npm and esbuild
+        #[arg(long)]
+        js: bool,
         /// The folder to make; its name is the step's
         path: PathBuf,
     },
@@ -49,8 +52,9 @@ pub enum Command {
 
 pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
     match command {
-        Command::New { path } => {
-            let new = deputy.step_new(caller, &path).await?;
+        Command::New { js, path } => {
+            let language = if js { Language::JavaScript } else { Language::Rust };
+            let new = deputy.step_new(caller, &path, language).await?;
             output.emit(&new, || {
                 let mut text = format!("{GOOD}created{GOOD:#} {}\n", path.display());
                 for file in &new.files {

@@ -12,8 +12,10 @@ use crate::app::{AppError, Catalog, Pinned};
 use crate::auth::apps::{Apps, PinnedApp};
 use crate::auth::client::NewClient;
 use crate::auth::error::AuthError;
-use crate::ids::FlowId;
+use crate::ids::{AccountId, FlowId};
 use crate::vault::Secret;
+
+pub use crate::auth::flow::Again;
 
 pub use crate::account::{
     AccountList, AccountSummary, AccountView, AccountsPage, Begun, ConnectKeys, ConnectOAuth, Connected, Deleted,
@@ -23,6 +25,7 @@ pub use crate::account::{
 /// What connecting will ask for.
 #[derive(Debug, Serialize)]
 pub struct ConnectPlan {
+    pub app: String,
     /// The version that the person was asked about. Connecting with another one is refused.
     pub app_hash: String,
     /// The app's name, as its vendor writes it.
@@ -34,6 +37,9 @@ pub struct ConnectPlan {
     pub inputs: Vec<Input>,
     /// For keys: what a person pastes.
     pub tokens: Vec<Token>,
+    /// The account that is connected anew; none: a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
 }
 
 impl ConnectPlan {
@@ -104,6 +110,7 @@ impl Deputy {
             AuthKind::OAuth2Code(_) => "oauth2",
         };
         Ok(ConnectPlan {
+            app: app.slug.clone(),
             app_hash: hash,
             name: app.name.clone(),
             method: method.id.clone(),
@@ -111,7 +118,22 @@ impl Deputy {
             help: method.help.clone(),
             inputs: app.inputs.clone(),
             tokens: method.tokens.clone(),
+            account: None,
         })
+    }
+
+    /// As [`Self::connect_plan`], for an account that is there: its method, and inputs it does not have yet.
+    pub async fn reconnect_plan(
+        &self,
+        caller: &Caller,
+        account: &str,
+        method: Option<&str>,
+    ) -> Result<ConnectPlan, Error> {
+        let known = self.opened().await?.accounts.reconnecting(caller, account).await?;
+        let mut plan = self.connect_plan(caller, &known.app, Some(method.unwrap_or(&known.method))).await?;
+        plan.inputs.retain(|input| !known.inputs.contains_key(&input.name));
+        plan.account = Some(known.account);
+        Ok(plan)
     }
 
     pub async fn connect_keys(&self, caller: &Caller, connect: ConnectKeys) -> Result<Connected, Error> {
@@ -150,6 +172,16 @@ impl Deputy {
 
     pub async fn account_test(&self, caller: &Caller, name: &str) -> Result<Tested, Error> {
         Ok(self.opened().await?.accounts.test(caller, name).await?)
+    }
+
+    /// Nothing is sent through a disabled account; everything else of it stays.
+    pub async fn account_set_disabled(
+        &self,
+        caller: &Caller,
+        name: &str,
+        disabled: bool,
+    ) -> Result<AccountView, Error> {
+        Ok(self.opened().await?.accounts.set_disabled(caller, name, disabled).await?)
     }
 
     pub async fn account_delete(&self, caller: &Caller, name: &str) -> Result<Deleted, Error> {

@@ -13,7 +13,7 @@ use crate::caller::Via;
 use crate::egress::{Credential, Egress, EgressError, Grant, Tokens, plain_refusal};
 use crate::ids::RunId;
 use crate::step::{
-    self, Bound, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
+    self, Bound, Language, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
 };
 
 #[derive(Debug, Serialize)]
@@ -142,9 +142,19 @@ impl Road for Granted {
 }
 
 impl Deputy {
-    pub async fn step_new(&self, _caller: &Caller, path: &Path) -> Result<StepNew, Error> {
+    pub async fn step_new(&self, _caller: &Caller, path: &Path, language: Language) -> Result<StepNew, Error> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let files = step::write_template(path, name)?;
+        let files = step::write_template(path, name, language)?;
+        if language == Language::JavaScript {
+            let next = vec![
+                format!("cd {}", path.display()),
+                "npm install".to_owned(),
+                "npm test".to_owned(),
+                "npm run build".to_owned(),
+                format!("deputy step run dist/{name}.js --bind github=github"),
+            ];
+            return Ok(StepNew { files, next });
+        }
         let wasm = format!("target/wasm32-unknown-unknown/release/{}.wasm", name.replace('-', "_"));
         let next = vec![
             format!("cd {}", path.display()),

@@ -10,6 +10,9 @@ pub enum TokensError {
     NotFound,
     #[error("{name} must be reconnected: {reason}")]
     NeedsReconnect { name: String, reason: String },
+    /// Its owner switched it off.
+    #[error("{name} is disabled")]
+    Disabled { name: String },
     /// The client registration is wrong: no account is dead.
     #[error("the OAuth client of {app} is refused: {reason}")]
     Client { app: String, reason: String },
@@ -55,6 +58,7 @@ impl TokensError {
         match self {
             Self::NotFound => "account_not_found",
             Self::NeedsReconnect { .. } => "needs_reconnect",
+            Self::Disabled { .. } => "account_disabled",
             Self::Client { .. } => "client_refused",
             Self::NotRenewable { .. } => "not_renewable",
             Self::Transient { .. } => "refresh_failed",
@@ -67,6 +71,7 @@ impl TokensError {
         match self {
             Self::NotFound => Some("see `deputy account list`".to_owned()),
             Self::NeedsReconnect { name, .. } => Some(reconnect(name)),
+            Self::Disabled { name } => Some(format!("run `deputy account enable {name}`")),
             Self::Client { app, .. } => Some(format!("check the registration, then run `deputy client set {app}`")),
             Self::NotRenewable { name } => Some(reconnect(name)),
             Self::Transient { .. } => Some("try again in a moment".to_owned()),
@@ -117,6 +122,5 @@ impl EgressError {
 
 /// What the owner of an account does when its credentials are of no use any more. `name`: `app/nickname`.
 pub(crate) fn reconnect(name: &str) -> String {
-    let app = name.split('/').next().unwrap_or(name);
-    format!("connect it again with `deputy connect {app}`, then `deputy account delete {name}`")
+    format!("run `deputy account reconnect {name}`")
 }

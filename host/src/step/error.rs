@@ -25,6 +25,9 @@ pub enum StepError {
     Cpu { limit_ms: u64 },
     #[error("the run needs more than {limit_bytes} bytes of memory")]
     OutOfMemory { limit_bytes: u64 },
+    /// All runs together, not this one alone.
+    #[error("the machine's memory for steps is used up by the runs under way")]
+    MachineFull,
     #[error("the run holds more than {limit} handles")]
     Handles { limit: usize },
     #[error("the run recursed too deeply: its stack is used up")]
@@ -64,6 +67,7 @@ impl StepError {
             Self::Deadline { .. } => "step_deadline",
             Self::Cpu { .. } => "step_cpu",
             Self::OutOfMemory { .. } => "step_out_of_memory",
+            Self::MachineFull => "step_machine_full",
             Self::Handles { .. } => "step_handles",
             Self::StackOverflow => "step_stack_overflow",
             Self::HostcallBytes { .. } => "step_hostcall_bytes",
@@ -106,6 +110,7 @@ impl StepError {
             Self::Deadline { .. } => "give it more time with `--timeout`, or do less in one run".to_owned(),
             Self::Cpu { .. } => "look for a loop that does not end, or do less in one run".to_owned(),
             Self::OutOfMemory { .. } => "read answers in pieces instead of whole, and drop what is done".to_owned(),
+            Self::MachineFull => "try again when fewer runs are under way".to_owned(),
             Self::Handles { .. } => "drop answers and pollables when they are done".to_owned(),
             Self::StackOverflow => "look for a recursion that does not end".to_owned(),
             Self::HostcallBytes { .. } => "hand over less at once".to_owned(),

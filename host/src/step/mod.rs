@@ -28,7 +28,7 @@ pub use log::{LogLevel, LogLine};
 pub use outcome::{Output, Ran, RequestSummary};
 pub use props::{AppNeed, Choice, ItemKind, Prop, PropKind};
 pub use run::{Step, Steps, StepsConfig};
-pub use template::write as write_template;
+pub use template::{Language, write as write_template};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

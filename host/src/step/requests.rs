@@ -95,6 +95,9 @@ impl From<EgressError> for Refusal {
                 TokensError::NotFound => {
                     (RefusalCode::NotBound, Some("the account is gone: bind another with `--bind`".to_owned()))
                 }
+                TokensError::Disabled { name } => {
+                    (RefusalCode::Denied, Some(format!("run `deputy account enable {name}`")))
+                }
                 TokensError::Client { app, .. } => {
                     (RefusalCode::Denied, Some(format!("run `deputy client set {app}` with the right id and secret")))
                 }

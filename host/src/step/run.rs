@@ -35,14 +35,15 @@ const PROPS_DEADLINE: Duration = Duration::from_secs(5);
 pub struct StepsConfig {
     /// Where compiled steps are kept between processes; none: they are compiled anew in each.
     pub cache: Option<PathBuf>,
-    /// Runs at a time; the others wait. 64 slots keep at most 128 MiB resident when idle.
+    /// Runs at a time; the others wait. Most of them wait for a provider; what all of them may take together is bounded
+    /// by [`Limits::share`].
     pub slots: usize,
     pub limits: Limits,
 }
 
 impl Default for StepsConfig {
     fn default() -> Self {
-        Self { cache: None, slots: 64, limits: Limits::steps() }
+        Self { cache: None, slots: 1_000, limits: Limits::steps() }
     }
 }
 
@@ -407,6 +408,9 @@ fn named(error: &wasmtime::Error, store: &Store<Host>, limits: &Limits) -> StepE
     }
     if text.contains("fuel allocated for hostcalls has been exhausted") {
         return StepError::HostcallBytes { limit_bytes: limits.hostcall_bytes };
+    }
+    if store.data().meter.refused_by_share() {
+        return StepError::MachineFull;
     }
     // A guest that is refused memory usually ends in `unreachable`.
     if store.data().meter.refused() {

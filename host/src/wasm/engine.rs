@@ -223,8 +223,8 @@ fn pool(limits: &Limits, slots: usize) -> PoolingAllocationConfig {
         .max_core_instance_size(2 << 20)
         .linear_memory_keep_resident(limits.keep_resident_bytes)
         .table_keep_resident(16 << 10)
-        // Bounds what an idle host keeps: a quarter of the slots.
-        .max_unused_warm_slots(slots.div_ceil(4));
+        // Bounds what an idle host keeps: 64 MiB of steps.
+        .max_unused_warm_slots(slots.div_ceil(4).min(32));
     // `pagemap_scan` stays off: it may miss swapped-out pages, and then one guest would see another's memory.
     pool
 }

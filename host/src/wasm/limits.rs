@@ -1,5 +1,8 @@
 //! What a guest may take. Every number stands beside its reason.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use wasmtime::ResourceLimiter;
 
 /// Bounds of one guest. A run that would pass one is stopped and told which.
@@ -18,6 +21,40 @@ pub struct Limits {
     pub fiber_stack_bytes: usize,
     /// Memory of a slot that stays resident for the next guest instead of going back to the system.
     pub keep_resident_bytes: usize,
+    /// All guests of an engine together.
+    pub share: Share,
+}
+
+/// Memory that all guests of an engine take from. Many may wait for slow servers at once because a waiting guest is
+/// small; a few that grow must not take the machine.
+#[derive(Debug, Clone)]
+pub struct Share(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    taken: AtomicUsize,
+    limit: usize,
+}
+
+impl Share {
+    pub fn new(limit_bytes: usize) -> Self {
+        Self(Arc::new(Shared { taken: AtomicUsize::new(0), limit: limit_bytes }))
+    }
+
+    /// Half of the machine's memory, or 4 GiB where the system does not tell.
+    fn of_machine() -> Self {
+        Self::new(machine_bytes().map_or(4 << 30, |total| total / 2))
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let Shared { taken, limit } = &*self.0;
+        let with = |now: usize| now.checked_add(bytes).filter(|after| after <= limit);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Limits {
@@ -37,6 +74,7 @@ impl Limits {
             // At least what a run dirties: 256 KiB more than halves the throughput of script steps, because every
             // run then pays for page faults and the call to drop them.
             keep_resident_bytes: 2 << 20,
+            share: Share::of_machine(),
         }
     }
 
@@ -51,8 +89,21 @@ impl Limits {
             wasm_stack_bytes: 512 << 10,
             fiber_stack_bytes: 2 << 20,
             keep_resident_bytes: 256 << 10,
+            share: Share::of_machine(),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn machine_bytes() -> Option<usize> {
+    let info = rustix::system::sysinfo();
+    let total = usize::try_from(info.totalram).ok()?.checked_mul(usize::try_from(info.mem_unit).ok()?)?;
+    (total > 0).then_some(total)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn machine_bytes() -> Option<usize> {
+    None
 }
 
 /// Store data that carries a [`Meter`].
@@ -68,6 +119,9 @@ pub struct Meter {
     memory_bytes: usize,
     memory_peak_bytes: usize,
     memory_refused: bool,
+    share: Share,
+    /// The engine's guests together have no more.
+    share_refused: bool,
     table_limit: usize,
     table_elements: usize,
     table_refused: bool,
@@ -80,6 +134,8 @@ impl Meter {
             memory_bytes: 0,
             memory_peak_bytes: 0,
             memory_refused: false,
+            share: limits.share.clone(),
+            share_refused: false,
             table_limit: limits.table_elements,
             table_elements: 0,
             table_refused: false,
@@ -98,6 +154,17 @@ impl Meter {
     /// The guest asked for more memory or table than it may have.
     pub fn refused(&self) -> bool {
         self.memory_refused || self.table_refused
+    }
+
+    /// The guest asked for no more than it may have, but all guests together did.
+    pub fn refused_by_share(&self) -> bool {
+        self.share_refused
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.share.give_back(self.memory_bytes);
     }
 }
 
@@ -118,6 +185,10 @@ impl ResourceLimiter for Meter {
         let total = self.memory_bytes.saturating_sub(current).saturating_add(desired);
         if total > self.memory_limit_bytes || maximum.is_some_and(|maximum| desired > maximum) {
             self.memory_refused = true;
+            return Ok(false);
+        }
+        if !self.share.take(total.saturating_sub(self.memory_bytes)) {
+            self.share_refused = true;
             return Ok(false);
         }
         self.memory_bytes = total;
@@ -175,6 +246,17 @@ mod tests {
         assert!(meter.refused());
         assert!(meter.memory_growing(60, 100, None).unwrap(), "the first may still grow");
         assert_eq!(meter.memory_peak_bytes(), 100);
+    }
+
+    #[test]
+    fn guests_share_what_the_machine_has_and_give_it_back() {
+        let limits = Limits { share: Share::new(100), ..Limits::apps() };
+        let (mut first, mut second) = (Meter::new(&limits), Meter::new(&limits));
+        assert!(first.memory_growing(0, 60, None).unwrap());
+        assert!(!second.memory_growing(0, 60, None).unwrap());
+        assert!(second.refused_by_share() && !second.refused());
+        drop(first);
+        assert!(second.memory_growing(0, 60, None).unwrap(), "what the first had is free again");
     }
 
     #[test]

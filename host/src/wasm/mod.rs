@@ -22,7 +22,7 @@ pub use budget::{CpuMeter, CpuSpent, within_cpu};
 pub use declare::Apps;
 pub use engine::{BACKTRACE_FRAMES, Class, Room};
 pub use error::WasmError;
-pub use limits::{Limits, Meter, Metered};
+pub use limits::{Limits, Meter, Metered, Share};
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -7,6 +7,7 @@ mod demo_provider;
 mod faults;
 mod gate;
 mod house;
+mod packages;
 mod peer;
 mod refresh;
 mod steps;

@@ -164,6 +164,9 @@ impl Core {
 
     async fn fresh(self: &Arc<Self>, grant: &Grant, anyway: bool) -> Result<Arc<Live>, TokensError> {
         let At { value: record, .. } = self.record(grant).await?;
+        if record.disabled && !anyway {
+            return Err(TokensError::Disabled { name: record.name() });
+        }
         if let Health::NeedsReconnect { reason, .. } = &record.health
             && record.health.blocks()
             && !anyway
@@ -192,6 +195,9 @@ impl Core {
         // A flight that was under way for another reason may land without having refreshed: then one of our own.
         for last in [false, true] {
             let At { value: record, .. } = self.record(grant).await?;
+            if record.disabled {
+                return Err(TokensError::Disabled { name: record.name() });
+            }
             if record.secrets != generation {
                 return self.live(&record);
             }

@@ -66,6 +66,8 @@ impl Setup {
             raw_reply: None,
             health: Health::Ok,
             checked_at: None,
+            asked: Default::default(),
+            disabled: false,
         };
         rows.commit(rows.put_account(&record, 0).unwrap()).await.unwrap();
         let grant = Grant::whole(Caller::local(), record.id);

@@ -91,6 +91,12 @@ impl Rows {
         }
     }
 
+    /// Forgets what was sent for secrets that are replaced, and fences off whoever is still refreshing them.
+    pub async fn renounce_turn(&self, owner: &Owner, id: &AccountId) -> Result<Op, RowsError> {
+        let (turn, generation) = self.turn(owner, id).await?;
+        self.put_turn(owner, id, &Turn { seq: turn.seq + 1, ..Turn::default() }, generation)
+    }
+
     pub fn put_turn(&self, owner: &Owner, id: &AccountId, turn: &Turn, from: u64) -> Result<Op, RowsError> {
         let expect = if from == 0 { Expect::Absent } else { Expect::Generation(from) };
         plain(turn_key(owner, id), turn, expect)

@@ -4,6 +4,7 @@ pub mod apps;
 pub mod deputy;
 pub mod jar;
 pub mod oidc;
+pub mod provider;
 pub mod raw;
 
 use std::net::{SocketAddr, TcpListener};
