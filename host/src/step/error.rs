@@ -91,6 +91,7 @@ impl StepError {
             // Named one by one, so that a new variant is thought about.
             same @ (Self::Wasm(_)
             | Self::WrongWorld { .. }
+            | Self::MachineFull
             | Self::Deadline { .. }
             | Self::Cpu { .. }
             | Self::OutOfMemory { .. }

@@ -8,6 +8,7 @@
 
 mod call;
 mod check;
+mod declared;
 mod error;
 mod grants;
 mod host;

@@ -7,13 +7,6 @@ use serde_json::{Map, Value};
 
 use super::{Bound, StepError};
 
-/// More than any form can show.
-const MAX_PROPS: usize = 64;
-/// Of methods, paths, scopes and options each.
-const MAX_ENTRIES: usize = 256;
-/// What a step may declare that it uses.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-
 /// A declared input of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Prop {
@@ -108,7 +101,7 @@ impl PropKind {
 }
 
 impl PropKind {
-    fn wants(&self) -> &'static str {
+    pub(super) fn wants(&self) -> &'static str {
         match self {
             Self::App(_) => "an account",
             Self::Text => "a text",
@@ -121,7 +114,7 @@ impl PropKind {
         }
     }
 
-    fn takes(&self, value: &Value) -> bool {
+    pub(super) fn takes(&self, value: &Value) -> bool {
         match self {
             Self::App(_) => false,
             Self::Text => value.is_string(),
@@ -147,7 +140,7 @@ impl ItemKind {
         }
     }
 
-    fn takes(self, value: &Value) -> bool {
+    pub(super) fn takes(self, value: &Value) -> bool {
         match self {
             Self::Text => value.is_string(),
             Self::Integer => value.is_i64() || value.is_u64(),
@@ -156,77 +149,6 @@ impl ItemKind {
             Self::Object => value.is_object(),
             Self::Json => true,
         }
-    }
-}
-
-/// Are these props well-formed?
-pub(super) fn validate(props: &[Prop]) -> Result<(), StepError> {
-    let fail = |message: String| Err(StepError::Props(message));
-    if props.len() > MAX_PROPS {
-        return fail(format!("there are {}; the limit is {MAX_PROPS}", props.len()));
-    }
-    for (at, prop) in props.iter().enumerate() {
-        let name = prop.name.as_bytes();
-        let letters = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
-        if !name.first().is_some_and(u8::is_ascii_lowercase) || !name.iter().all(letters) || name.len() > 40 {
-            return fail(format!("`{}` is no name: [a-z][a-z0-9_]*, at most 40", short(&prop.name)));
-        }
-        if props[..at].iter().any(|earlier| earlier.name == prop.name) {
-            return fail(format!("`{}` stands there twice", prop.name));
-        }
-        if let PropKind::App(need) = &prop.kind {
-            need.validate().map_err(|problem| StepError::Props(format!("`{}` {problem}", prop.name)))?;
-        }
-        prop.validate_values().map_err(|problem| StepError::Props(format!("`{}` {problem}", prop.name)))?;
-        for text in [&prop.label, &prop.help].into_iter().flatten() {
-            if text.chars().any(char::is_control) {
-                return fail(format!("label or help of `{}` holds a control character", prop.name));
-            }
-        }
-    }
-    Ok(())
-}
-
-impl AppNeed {
-    /// A sentence about the prop, without its name.
-    fn validate(&self) -> Result<(), String> {
-        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let slug = &self.app;
-        if slug.is_empty() || slug.len() > 40 || !slug.bytes().all(letters) {
-            return Err(format!("wants an account of `{}`, which is no app's slug", short(slug)));
-        }
-        if [&self.methods, &self.paths, &self.scopes].into_iter().any(|list| list.len() > MAX_ENTRIES) {
-            return Err(format!("declares more than {MAX_ENTRIES} methods, paths or scopes"));
-        }
-        if let Some(method) = self.methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
-            return Err(format!("declares the method `{}`, which is none of {}", short(method), METHODS.join(", ")));
-        }
-        for path in &self.paths {
-            let problem = if !path.starts_with('/') {
-                "begins with no slash"
-            } else if path.len() > 1024 {
-                "is longer than 1024 bytes"
-            } else if path.contains(['?', '#', '\\']) || path.chars().any(|c| c.is_control() || c.is_whitespace()) {
-                "holds more than a path"
-            } else if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-                "holds a dot segment"
-            } else if crate::egress::is_ambiguous_path(path) {
-                "holds what servers read in different ways, so no request could fit it"
-            } else {
-                continue;
-            };
-            return Err(format!("declares the path `{}`, which {problem}", short(path)));
-        }
-        let is_scope = |scope: &String| {
-            !scope.is_empty() && scope.len() <= 256 && !scope.chars().any(|c| c.is_control() || c.is_whitespace())
-        };
-        if let Some(scope) = self.scopes.iter().find(|scope| !is_scope(scope)) {
-            return Err(format!("declares the scope `{}`, which is none", short(scope)));
-        }
-        if self.requests == Some(0) {
-            return Err("declares no requests at all: leave `requests` out, or the prop".to_owned());
-        }
-        Ok(())
     }
 }
 
@@ -245,46 +167,8 @@ impl Prop {
         }
     }
 
-    /// Default, options and secrecy: a sentence about the prop, without its name.
-    fn validate_values(&self) -> Result<(), String> {
-        if self.secret && self.kind != PropKind::Text {
-            return Err(format!("is secret, but {}: only a text can be secret", self.kind.wants()));
-        }
-        if self.secret && (self.default.is_some() || !self.options.is_empty()) {
-            return Err("is secret, but everybody who has the step could read its default or options".to_owned());
-        }
-        if matches!(self.kind, PropKind::App(_)) && (self.default.is_some() || !self.options.is_empty()) {
-            return Err("is an account, which has neither default nor options".to_owned());
-        }
-        if self.options.len() > MAX_ENTRIES {
-            return Err(format!("has more than {MAX_ENTRIES} options"));
-        }
-        for choice in &self.options {
-            if choice.label.chars().any(char::is_control) {
-                return Err("has an option whose label holds a control character".to_owned());
-            }
-            let fits = match &self.kind {
-                PropKind::List { of } => of.takes(&choice.value),
-                kind => kind.takes(&choice.value),
-            };
-            if !fits {
-                return Err(format!("wants {}, but has the option {}", self.kind.wants(), shown(&choice.value)));
-            }
-        }
-        match &self.default {
-            Some(value) if !self.kind.takes(value) => {
-                Err(format!("wants {}, but its default is {}", self.kind.wants(), what(value)))
-            }
-            Some(value) => match self.beyond_options(value) {
-                Some(other) => Err(format!("has the default {}, which is none of its options", shown(other))),
-                None => Ok(()),
-            },
-            None => Ok(()),
-        }
-    }
-
     /// The value, or the item of a list, that is none of the options.
-    fn beyond_options<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+    pub(super) fn beyond_options<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         let is_option = |value: &Value| self.options.iter().any(|choice| same(&choice.value, value));
         if self.options.is_empty() {
             return None;
@@ -407,7 +291,7 @@ fn unknown(name: &str, props: &[Prop], account: bool) -> StepError {
     wrong(format!("the step has no prop `{}`", short(name)), Some(fix))
 }
 
-fn what(value: &Value) -> &'static str {
+pub(super) fn what(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -419,7 +303,7 @@ fn what(value: &Value) -> &'static str {
 }
 
 /// A value for a message, as JSON.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => format!("\"{}\"", short(text)),
         other => short(&other.to_string()),
@@ -432,198 +316,4 @@ pub(super) fn short(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::ids::AccountId;
-
-    fn prop(name: &str, kind: PropKind) -> Prop {
-        Prop {
-            name: name.to_owned(),
-            kind,
-            label: None,
-            help: None,
-            optional: false,
-            default: None,
-            options: Vec::new(),
-            secret: false,
-        }
-    }
-
-    fn app(slug: &str) -> PropKind {
-        PropKind::App(AppNeed { app: slug.to_owned(), ..AppNeed::default() })
-    }
-
-    fn bound(app: &str) -> Bound {
-        let name = format!("{app}/work");
-        Bound {
-            account: AccountId::new(),
-            app: app.to_owned(),
-            name,
-            identity: None,
-            scopes: Vec::new(),
-            inputs: BTreeMap::new(),
-            origins: Vec::new(),
-            declaration: crate::wasm::fixtures::declaration(),
-            method: 0,
-        }
-    }
-
-    fn props() -> Vec<Prop> {
-        vec![prop("slack", app("slack")), prop("channel", PropKind::Text)]
-    }
-
-    fn refusal(input: Value, bindings: &[(&str, &str)]) -> (String, Option<String>) {
-        let bindings = bindings.iter().map(|(name, app)| ((*name).to_owned(), bound(app))).collect();
-        match fit(&props(), input, &bindings) {
-            Err(error) => {
-                assert_eq!(error.code(), "step_input");
-                (error.to_string(), error.fix())
-            }
-            Ok(_) => panic!("it fits"),
-        }
-    }
-
-    #[test]
-    fn a_run_that_fits_is_let_through() {
-        let bindings = BTreeMap::from([("slack".to_owned(), bound("slack"))]);
-        let input = json!({ "channel": "general" });
-        assert_eq!(fit(&props(), input.clone(), &bindings).unwrap(), input);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_named_with_the_fix() {
-        let slack = [("slack", "slack")];
-        let (message, fix) = refusal(json!({ "channel": "x" }), &[]);
-        assert!(message.contains("`slack`") && fix.unwrap().contains("--bind slack=slack/"), "{message}");
-        let (message, fix) = refusal(json!({ "channel": "x" }), &[("slack", "github")]);
-        assert!(message.contains("github/work") && fix.unwrap().contains("--bind slack=slack/"), "{message}");
-        let (message, fix) = refusal(json!({ "chanel": "x" }), &slack);
-        assert!(message.contains("`chanel`") && fix.unwrap().contains("`channel`"), "{message}");
-        let (message, _) = refusal(json!({ "channel": 5 }), &slack);
-        assert!(message.contains("`channel` wants a text"), "{message}");
-        let (message, _) = refusal(json!({}), &slack);
-        assert!(message.contains("lacks prop `channel`"), "{message}");
-        let (message, _) = refusal(json!({ "channel": null }), &slack);
-        assert!(message.contains("gives null"), "{message}");
-        let (message, fix) = refusal(json!({ "channel": "x", "slack": "xoxb" }), &slack);
-        assert!(message.contains("is an account") && fix.unwrap().contains("--bind"), "{message}");
-        let (message, _) = refusal(json!(["channel"]), &slack);
-        assert!(message.contains("not a JSON object"), "{message}");
-        let (message, _) = refusal(json!({ "channel": "x" }), &[("slack", "slack"), ("channel", "slack")]);
-        assert!(message.contains("not an account"), "{message}");
-    }
-
-    fn text_with(change: impl FnOnce(&mut Prop)) -> Prop {
-        let mut prop = prop("a", PropKind::Text);
-        change(&mut prop);
-        prop
-    }
-
-    fn choice(value: Value) -> Choice {
-        Choice { label: "One".to_owned(), value }
-    }
-
-    #[test]
-    fn defaults_stand_where_the_input_says_nothing() {
-        let props = [
-            text_with(|prop| prop.default = Some(json!("general"))),
-            Prop { optional: true, default: Some(json!([1])), ..prop("b", PropKind::List { of: ItemKind::Integer }) },
-            Prop { optional: true, ..prop("c", PropKind::Json) },
-        ];
-        let filled = |input| fit(&props, input, &BTreeMap::new()).unwrap();
-        assert_eq!(filled(Value::Null), json!({ "a": "general", "b": [1] }));
-        assert_eq!(filled(json!({ "a": "x", "b": null, "c": null })), json!({ "a": "x", "b": null, "c": null }));
-        let error = fit(&props, json!({ "a": null }), &BTreeMap::new()).unwrap_err();
-        assert!(error.to_string().contains("`a` wants a text, but the input gives null"), "{error}");
-    }
-
-    #[test]
-    fn options_are_the_only_values() {
-        let one = Prop { options: vec![choice(json!("red")), choice(json!("blue"))], ..prop("a", PropKind::Text) };
-        let list = PropKind::List { of: ItemKind::Number };
-        let many = Prop { options: vec![choice(json!(1)), choice(json!(2))], optional: true, ..prop("b", list) };
-        let props = [one, many];
-        let fits = |input| fit(&props, input, &BTreeMap::new());
-        assert!(fits(json!({ "a": "red", "b": [2.0, 1] })).is_ok());
-        assert!(fits(json!({ "a": "red", "b": null })).is_ok());
-        let error = fits(json!({ "a": "green" })).unwrap_err();
-        assert_eq!(error.to_string(), "prop `a` has no option \"green\"");
-        assert_eq!(error.fix().as_deref(), Some("its options are \"red\", \"blue\""));
-        let error = fits(json!({ "a": "red", "b": [1, 3] })).unwrap_err();
-        assert_eq!(error.to_string(), "prop `b` has no option 3");
-    }
-
-    #[test]
-    fn defaults_options_and_secrecy_fit_the_kind() {
-        let app_with = |change: fn(&mut Prop)| {
-            let mut prop = prop("a", app("slack"));
-            change(&mut prop);
-            prop
-        };
-        for (bad, said) in [
-            (text_with(|prop| prop.default = Some(json!(5))), "wants a text, but its default is a number"),
-            (text_with(|prop| prop.options = vec![choice(json!(true))]), "has the option true"),
-            (
-                text_with(|prop| (prop.options, prop.default) = (vec![choice(json!("x"))], Some(json!("y")))),
-                "has the default \"y\", which is none of its options",
-            ),
-            (Prop { secret: true, ..prop("a", PropKind::Json) }, "only a text can be secret"),
-            (text_with(|prop| (prop.secret, prop.default) = (true, Some(json!("hunter22")))), "could read its default"),
-            (text_with(|prop| (prop.secret, prop.options) = (true, vec![choice(json!("x"))])), "default or options"),
-            (app_with(|prop| prop.default = Some(json!("slack/work"))), "neither default nor options"),
-            (app_with(|prop| prop.secret = true), "only a text can be secret"),
-            (Prop { default: Some(json!(1.5)), ..prop("a", PropKind::Integer) }, "wants a whole number"),
-        ] {
-            let error = validate(std::slice::from_ref(&bad)).unwrap_err();
-            assert!(error.to_string().contains("`a`") && error.to_string().contains(said), "{error}");
-            assert!(!error.to_string().contains("hunter22"));
-        }
-    }
-
-    #[test]
-    fn what_a_step_needs_of_an_account_is_well_formed() {
-        let need = |change: fn(&mut AppNeed)| {
-            let mut need = AppNeed { app: "slack".to_owned(), ..AppNeed::default() };
-            change(&mut need);
-            validate(&[prop("a", PropKind::App(need))])
-        };
-        assert!(need(|need| need.methods = METHODS.map(str::to_owned).to_vec()).is_ok());
-        assert!(need(|need| need.paths = vec!["/".into(), "/api/chat.postMessage".into(), "/ü/%61".into()]).is_ok());
-        assert!(need(|need| need.scopes = vec!["chat:write".into(), "https://x.example/auth".into()]).is_ok());
-        assert!(need(|need| (need.requests, need.bytes) = (Some(1), Some(0))).is_ok());
-        for method in ["get", "TRACE", "CONNECT", "", "G ET", "*"] {
-            let methods = vec![method.to_owned()];
-            let bad = AppNeed { app: "slack".to_owned(), methods, ..AppNeed::default() };
-            let error = validate(&[prop("a", PropKind::App(bad))]).unwrap_err();
-            assert!(error.to_string().contains("declares the method"), "{error}");
-        }
-        for path in
-            ["", "api", "/a?b", "/a#b", "/a b", "/a\\b", "/../a", "/a/./b", "//a", "/a%2fb", "/a%2E", "/a;b", "/a\u{7}"]
-        {
-            let bad = AppNeed { app: "slack".to_owned(), paths: vec![path.to_owned()], ..AppNeed::default() };
-            let error = validate(&[prop("a", PropKind::App(bad))]).unwrap_err();
-            assert!(error.to_string().contains("declares the path"), "{path}: {error}");
-        }
-        assert!(need(|need| need.scopes = vec!["a b".into()]).is_err());
-        assert!(need(|need| need.scopes = vec![String::new()]).is_err());
-        assert!(need(|need| need.requests = Some(0)).is_err());
-        assert!(need(|need| need.paths = vec!["/a".into(); 257]).is_err());
-    }
-
-    #[test]
-    fn malformed_props_are_refused() {
-        for bad in [
-            vec![prop("Slack", PropKind::Text)],
-            vec![prop("", PropKind::Text)],
-            vec![prop("a", PropKind::Text), prop("a", PropKind::Json)],
-            vec![prop("a", app("Slack!"))],
-            vec![Prop { help: Some("\u{1b}[2J".to_owned()), ..prop("a", PropKind::Text) }],
-            (0..65).map(|n| prop(&format!("p{n}"), PropKind::Text)).collect(),
-        ] {
-            assert_eq!(validate(&bad).unwrap_err().code(), "step_props");
-        }
-        assert!(validate(&props()).is_ok());
-    }
-}
+pub(super) mod tests;

@@ -19,7 +19,7 @@ use super::requests::Requests;
 use super::secrets::Secrets;
 use super::v0_1_0::{self, StepPre};
 use super::wasi::{self, Door};
-use super::{Output, Program, Prop, Ran, Run, RunLimits, StepError, props};
+use super::{Output, Program, Prop, Ran, Run, RunLimits, StepError, declared, props};
 use crate::caller::{Caller, Via};
 use crate::wasm::{BACKTRACE_FRAMES, Class, CpuMeter, CpuSpent, Limits, Room, load, within_cpu};
 
@@ -256,7 +256,7 @@ impl Seat {
             Ok(props) => props.into_iter().map(Prop::from).collect(),
             Err(error) => return Err(named(&error, &store, self.room.limits())),
         };
-        props::validate(&props)?;
+        declared::validate(&props)?;
         Ok(props)
     }
 

@@ -1,5 +1,7 @@
 //! Real guests against a road made here. The guests are those of `tests/guests`, and a few made in place.
 
+mod accounts;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -21,6 +23,28 @@ struct Fake {
     /// Requests that somebody gave up.
     given_up: Arc<AtomicUsize>,
     grants: std::sync::Mutex<Vec<Grant>>,
+    /// As they came; the grants stand in the same order. Plain ones have none.
+    requests: std::sync::Mutex<Vec<Seen>>,
+}
+
+/// What came of a request.
+struct Seen {
+    plain: bool,
+    url: String,
+    headers: HeaderMap,
+    body: String,
+    rule_set: Option<String>,
+}
+
+impl Seen {
+    fn new(plain: bool, request: &Request) -> Self {
+        let body = match &request.body {
+            crate::egress::Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        };
+        let (url, headers, rule_set) = (request.url.clone(), request.headers.clone(), request.rule_set.clone());
+        Self { plain, url, headers, body, rule_set }
+    }
 }
 
 struct GiveUp(Arc<AtomicUsize>);
@@ -36,6 +60,7 @@ impl Road for Fake {
         Box::pin(async move {
             self.arrived.fetch_add(1, Ordering::SeqCst);
             self.grants.lock().unwrap().push(grant.clone());
+            self.requests.lock().unwrap().push(Seen::new(false, &request));
             let body = match request.url.as_str() {
                 "/me" => json!({ "login": "ada" }),
                 "/items?page=1" => json!({ "items": [1, 2, 3] }),
@@ -72,8 +97,14 @@ impl Road for Fake {
         })
     }
 
-    fn send_plain<'a>(&'a self, _caller: &'a Caller, _request: Request) -> BoxFuture<'a, Result<Answer, EgressError>> {
-        Box::pin(async { Err(EgressError::Internal("no plain hosts here".to_owned())) })
+    fn send_plain<'a>(&'a self, _caller: &'a Caller, request: Request) -> BoxFuture<'a, Result<Answer, EgressError>> {
+        Box::pin(async move {
+            self.requests.lock().unwrap().push(Seen::new(true, &request));
+            if request.url.contains("refused") || request.url.contains("api.demo.example") {
+                return Err(crate::egress::plain_refusal(&[], &request.url));
+            }
+            Ok(answer(stream::iter([Ok(Bytes::from("\"plain\""))])))
+        })
     }
 }
 

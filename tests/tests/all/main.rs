@@ -7,6 +7,7 @@ mod demo_provider;
 mod faults;
 mod gate;
 mod house;
+mod markers;
 mod packages;
 mod peer;
 mod refresh;
