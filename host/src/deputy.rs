@@ -7,6 +7,7 @@ mod apps;
 mod error;
 mod requests;
 mod steps;
+mod workflow_check;
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +15,7 @@ pub use accounts::*;
 pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
 pub use error::{Error, Problem};
 pub use steps::{StepChecked, StepNew, StepRan, StepRun, read_program};
+pub use workflow_check::{StepSummary, WorkflowChecked, WorkflowFile};
 
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};

@@ -48,7 +48,7 @@ fn wasm_target(workspace: &Workspace) -> Result<(), Failure> {
     })
 }
 
-fn npm_packages(name: &str, folder: &Path) -> Result<(), Failure> {
+pub fn npm_packages(name: &str, folder: &Path) -> Result<(), Failure> {
     let version = output(Command::new("node").arg("--version"));
     match version.as_deref().and_then(major) {
         None => {

@@ -12,6 +12,7 @@ mod output;
 mod prompt;
 mod request;
 mod step;
+mod workflow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +83,9 @@ enum Command {
     /// Write, check and run sandboxed steps
     #[command(subcommand)]
     Step(step::Command),
+    /// Put steps in order: check workflow files
+    #[command(subcommand)]
+    Workflow(workflow::Command),
 }
 
 /// How a command ended, when it did not fail.
@@ -137,6 +141,7 @@ async fn run(args: Args, output: &Output) -> Result<Done, Error> {
         Command::Account(command) => account::run(command, &deputy, &caller, output).await,
         Command::Request(args) => request::run(args, &deputy, &caller, output).await,
         Command::Step(command) => step::run(command, &deputy, &caller, output).await,
+        Command::Workflow(command) => workflow::run(command, &deputy, &caller, output).await,
     };
     deputy.close().await;
     done

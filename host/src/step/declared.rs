@@ -18,9 +18,9 @@ pub(super) fn validate(props: &[Prop]) -> Result<(), StepError> {
     }
     for (at, prop) in props.iter().enumerate() {
         let name = prop.name.as_bytes();
-        let letters = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
-        if !name.first().is_some_and(u8::is_ascii_lowercase) || !name.iter().all(letters) || name.len() > 40 {
-            return fail(format!("`{}` is no name: [a-z][a-z0-9_]*, at most 40", short(&prop.name)));
+        let letters = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        if !name.first().is_some_and(u8::is_ascii_alphabetic) || !name.iter().all(letters) || name.len() > 40 {
+            return fail(format!("`{}` is no name: [a-zA-Z][a-zA-Z0-9_]*, at most 40", short(&prop.name)));
         }
         if props[..at].iter().any(|earlier| earlier.name == prop.name) {
             return fail(format!("`{}` stands there twice", prop.name));

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::script::{self, ScriptFailure};
 use crate::wasm::WasmError;
 
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,17 @@ pub enum StepError {
     /// The step itself says that it failed.
     #[error("the step failed: {message}")]
     Failed { message: String },
+    /// A script failed, or is none. The place is where it stands in the script's own source.
+    #[error("{}: {message}", script::place(file, *line, *column))]
+    Script {
+        kind: ScriptFailure,
+        message: String,
+        file: String,
+        line: Option<u32>,
+        column: Option<u32>,
+        /// The script's own frames, one a line.
+        stack: Option<String>,
+    },
     /// Writing a template.
     #[error("{what} {}: {source}", path.display())]
     Template { what: &'static str, path: PathBuf, source: io::Error },
@@ -74,6 +86,7 @@ impl StepError {
             Self::Trap { .. } => "step_trap",
             Self::OutputInvalid(_) => "step_output_invalid",
             Self::Failed { .. } => "step_failed",
+            Self::Script { kind, .. } => kind.code(),
             Self::Template { .. } => "step_template",
             Self::Internal(_) => "step_internal",
         }
@@ -90,6 +103,7 @@ impl StepError {
             Self::Internal(text) => Self::Internal(change(text)),
             // Named one by one, so that a new variant is thought about.
             same @ (Self::Wasm(_)
+            | Self::MachineFull
             | Self::WrongWorld { .. }
             | Self::MachineFull
             | Self::Deadline { .. }
@@ -117,6 +131,7 @@ impl StepError {
             Self::HostcallBytes { .. } => "hand over less at once".to_owned(),
             Self::Trap { .. } => "the log's last lines say more; a Rust panic is logged with its place".to_owned(),
             Self::OutputInvalid(_) => "return one JSON value of at most 8 MiB".to_owned(),
+            Self::Script { kind, .. } => kind.fix().to_owned(),
             Self::Template { .. } => "name a new folder, or an empty one".to_owned(),
             Self::Failed { .. } | Self::Internal(_) => return None,
         })

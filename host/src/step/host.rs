@@ -13,13 +13,14 @@ use super::secrets::Secrets;
 use super::wasi::Door;
 use super::{Bound, LogLevel, LogLine, RequestSummary, RunLimits};
 use crate::time::Time;
-use crate::wasm::{Limits, Meter, Metered};
+use crate::wasm::{CpuMeter, Limits, Meter, Metered};
 
 /// The store's data. It holds accounts by the props of this run and nothing that opens them.
 pub struct Host {
     pub meter: Meter,
     pub table: ResourceTable,
     pub log: Log,
+    pub cpu: Arc<CpuMeter>,
     /// None while the component is only asked for its props.
     way: Option<Way>,
     /// Only where the component imports WASI.
@@ -67,16 +68,17 @@ pub struct AccountHandle {
 
 impl Host {
     /// For a run.
-    pub fn new(limits: &Limits, way: Way, door: Option<Box<Door>>) -> Self {
-        Self { meter: Meter::new(limits), table: table(limits), log: way.log().clone(), way: Some(way), door }
+    pub fn new(limits: &Limits, way: Way, cpu: Arc<CpuMeter>, door: Option<Box<Door>>) -> Self {
+        let log = way.log().clone();
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, way: Some(way), door }
     }
 
     /// For the question which props there are: no account, no request.
-    pub fn asking(limits: &Limits, wasi: bool) -> Self {
+    pub fn asking(limits: &Limits, cpu: Arc<CpuMeter>, wasi: bool) -> Self {
         let run_limits = RunLimits { log_lines: 100, ..RunLimits::default() };
         let log = Log::new(&run_limits, None, Secrets::default());
         let door = wasi.then(|| Box::new(Door::asking(&log, &run_limits)));
-        Self { meter: Meter::new(limits), table: table(limits), log, way: None, door }
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, way: None, door }
     }
 
     pub fn requests(&self) -> Vec<RequestSummary> {

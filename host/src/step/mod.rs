@@ -18,6 +18,7 @@ mod outcome;
 mod props;
 mod requests;
 mod run;
+mod script;
 mod secrets;
 mod template;
 mod v0_1_0;
@@ -29,6 +30,7 @@ pub use log::{LogLevel, LogLine};
 pub use outcome::{Output, Ran, RequestSummary};
 pub use props::{AppNeed, Choice, ItemKind, Prop, PropKind};
 pub use run::{Step, Steps, StepsConfig};
+pub use script::ScriptFailure;
 pub use template::{Language, write as write_template};
 
 use std::collections::BTreeMap;
@@ -154,5 +156,7 @@ impl Default for RunLimits {
     }
 }
 
+#[cfg(test)]
+mod script_tests;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use super::{Bound, StepError};
 /// A declared input of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Prop {
-    /// `[a-z][a-z0-9_]*`, unique in the step.
+    /// `[a-zA-Z][a-zA-Z0-9_]*`, unique in the step.
     pub name: String,
     #[serde(flatten)]
     pub kind: PropKind,

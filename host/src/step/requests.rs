@@ -181,10 +181,8 @@ impl Requests {
         self.summaries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts one and returns at once. Which account it goes through is decided before anything else.
+    /// Starts one and returns at once.
     pub fn start(&mut self, through: Through<'_>, mut ask: Ask) -> Result<Pending, Refusal> {
-        let prop = self.grants.choose(through, &mut ask)?;
-        self.warn(&ask);
         if self.started >= self.limits.requests {
             return Err(Refusal::new(
                 RefusalCode::Limit,
@@ -211,6 +209,9 @@ impl Requests {
             Some(ms) => Duration::from_millis(ms.into()).min(self.limits.request_timeout),
             None => self.limits.request_timeout,
         };
+        // Behind the limits: reading a request costs the host time.
+        let prop = self.grants.choose(through, &mut ask)?;
+        self.warn(&ask);
         let body_bytes = ask.body.len();
         let request = request(ask, timeout)?;
         let grant = match &prop {
@@ -490,7 +491,7 @@ mod tests {
         let gone = TokensError::NeedsReconnect { name: "slack/work".to_owned(), reason: "revoked".to_owned() };
         let refusal = Refusal::from(EgressError::Tokens(gone));
         assert_eq!(refusal.code, RefusalCode::NeedsReconnect);
-        assert!(refusal.fix.unwrap().contains("deputy connect slack"));
+        assert!(refusal.fix.unwrap().contains("deputy account reconnect slack/work"));
 
         let refusal = Refusal::from(EgressError::Internal("the disk says /secret/place".to_owned()));
         assert!(!refusal.message.contains("place"), "a guest learns nothing of the host");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::{self, SHA256_OUTPUT_LEN};
 use serde_json::Value;
 use wasmtime::component::{Linker, ResourceTableError};
 use wasmtime::{Store, Trap};
@@ -16,11 +16,14 @@ use super::grants::Grants;
 use super::host::{Host, Way};
 use super::log::Log;
 use super::requests::Requests;
+use super::script::Runner;
 use super::secrets::Secrets;
+use super::v0_1_0::runner::ScriptRunnerPre;
 use super::v0_1_0::{self, StepPre};
 use super::wasi::{self, Door};
-use super::{Output, Program, Prop, Ran, Run, RunLimits, StepError, declared, props};
+use super::{LogLevel, Output, Program, Prop, Ran, Run, RunLimits, Script, StepError, declared, props, script};
 use crate::caller::{Caller, Via};
+use crate::time::Time;
 use crate::wasm::{BACKTRACE_FRAMES, Class, CpuMeter, CpuSpent, Limits, Room, load, within_cpu};
 
 /// Steps that stay compiled in memory; a few hundred KB each.
@@ -67,6 +70,8 @@ enum Code {
     Component(StepPre<Host>),
     /// A program of WASI that knows nothing of steps.
     Command(CommandPre<Host>),
+    /// The shared runner, and its argument.
+    Script(ScriptRunnerPre<Host>, Script),
 }
 
 impl Step {
@@ -88,8 +93,8 @@ impl Step {
     fn door(&self, way: &Way, limits: &RunLimits, input: &str) -> Option<Box<Door>> {
         match &self.code {
             Code::Command(_) => Some(Box::new(Door::command(way, limits, input.to_owned()))),
-            Code::Component(_) if self.wasi.is_empty() => None,
-            Code::Component(_) => Some(Box::new(Door::step(way, limits))),
+            Code::Component(_) | Code::Script(..) if self.wasi.is_empty() => None,
+            Code::Component(_) | Code::Script(..) => Some(Box::new(Door::step(way, limits))),
         }
     }
 }
@@ -175,6 +180,7 @@ struct Seat {
     linker: Linker<Host>,
     /// For those that import WASI; the others can reach nothing of it.
     wasi: Linker<Host>,
+    runner: Runner,
     loaded: Mutex<Loaded>,
 }
 
@@ -192,21 +198,18 @@ impl Seat {
         v0_1_0::add_to_linker(&mut linker).map_err(internal)?;
         let mut wasi = linker.clone();
         wasi::add_to_linker(&mut wasi).map_err(internal)?;
-        Ok(Self { room: Arc::new(room), linker, wasi, loaded: Mutex::default() })
+        Ok(Self { room: Arc::new(room), linker, wasi, runner: Runner::default(), loaded: Mutex::default() })
     }
 
     async fn load(&self, program: &Program) -> Result<Arc<Step>, StepError> {
         match program {
             Program::Component(component) => self.load_component(component).await,
-            Program::Script(script) => {
-                Err(StepError::Internal(format!("{}: this build has no script runner", script.name)))
-            }
+            Program::Script(script) => self.load_script(script).await,
         }
     }
 
     async fn load_component(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
-        let mut key = [0; SHA256_OUTPUT_LEN];
-        key.copy_from_slice(digest(&SHA256, component).as_ref());
+        let key = key(&[component]);
         if let Some(step) = self.loaded().get(&key) {
             return Ok(step);
         }
@@ -238,6 +241,33 @@ impl Seat {
         Ok(step)
     }
 
+    async fn load_script(&self, script: &Script) -> Result<Arc<Step>, StepError> {
+        // The name stands in errors, so it belongs to what is kept.
+        let key = key(&[b"script", script.name.as_bytes(), script.source.as_bytes()]);
+        if let Some(step) = self.loaded().get(&key) {
+            return Ok(step);
+        }
+        let pre = self.runner.pre(&self.room, &self.linker).await?;
+        let props = self.script_props(&pre, script).await.map_err(|error| script::named(script, error, PROPS_CPU))?;
+        let step = Arc::new(Step { code: Code::Script(pre, script.clone()), props, wasi: Vec::new() });
+        self.loaded().insert(key, step.clone());
+        Ok(step)
+    }
+
+    /// Asks the runner for a script's props, without accounts.
+    async fn script_props(&self, pre: &ScriptRunnerPre<Host>, script: &Script) -> Result<Vec<Prop>, StepError> {
+        let _slot = self.room.slot().await?;
+        let cpu = Arc::new(CpuMeter::default());
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone(), false));
+        let guest = script::call_props(pre, &mut store, script, self.room.limits(), PROPS_CPU);
+        let props = match bounded(PROPS_DEADLINE, script::outer_cpu(PROPS_CPU), &cpu, guest).await? {
+            Ok(props) => props?,
+            Err(error) => return Err(named(&error, &store, self.room.limits())),
+        };
+        declared::validate(&props)?;
+        Ok(props)
+    }
+
     fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {
         // Nothing is done under the lock that could leave it half done.
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
@@ -246,12 +276,13 @@ impl Seat {
     /// Asks the component for its props, without accounts.
     async fn props(&self, pre: &StepPre<Host>, wasi: bool) -> Result<Vec<Prop>, StepError> {
         let _slot = self.room.slot().await?;
-        let mut store = self.room.store(Host::asking(self.room.limits(), wasi));
+        let cpu = Arc::new(CpuMeter::default());
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone(), wasi));
         let guest = async {
             let instance = pre.instantiate_async(&mut store).await?;
             instance.call_props(&mut store).await
         };
-        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, &CpuMeter::default(), guest).await?;
+        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, &cpu, guest).await?;
         let props: Vec<Prop> = match ended {
             Ok(props) => props.into_iter().map(Prop::from).collect(),
             Err(error) => return Err(named(&error, &store, self.room.limits())),
@@ -271,7 +302,7 @@ impl Seat {
             Ok(slot) => slot,
             Err(error) => return (Ran::unstarted(error.into()), None),
         };
-        let cpu = CpuMeter::default();
+        let cpu = Arc::new(CpuMeter::default());
         let start = Instant::now();
         let limits = run.limits;
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
@@ -279,33 +310,48 @@ impl Seat {
         let log = Log::new(&limits, run.log, secrets.clone());
         let way = Way::new(requests, log);
         let door = step.door(&way, &limits, &input);
-        let mut store = self.room.store(Host::new(self.room.limits(), way, door));
-        let ended = match &step.code {
+        let mut store = self.room.store(Host::new(self.room.limits(), way, cpu.clone(), door));
+        let result = match &step.code {
             Code::Component(pre) => {
                 let guest = async {
                     let instance = pre.instantiate_async(&mut store).await?;
                     instance.call_run(&mut store, &input).await
                 };
-                bounded(limits.deadline, limits.cpu, &cpu, guest).await.map(|ended| {
-                    ended.map(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
-                })
+                bounded(limits.deadline, limits.cpu, &cpu, guest)
+                    .await
+                    .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
+                    .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
+                    .and_then(|output| parse(&output, &limits))
+                    .map(Output::of)
             }
             Code::Command(pre) => {
                 let guest = wasi::call_command(pre, &mut store);
-                let ended = bounded(limits.deadline, limits.cpu, &cpu, guest).await;
-                ended.map(|ended| wasi::command_output(ended, store.data()))
+                bounded(limits.deadline, limits.cpu, &cpu, guest)
+                    .await
+                    .and_then(|ended| {
+                        let said = wasi::command_output(ended, store.data());
+                        said.unwrap_or_else(|error| Err(named(&error, &store, self.room.limits())))
+                    })
+                    .and_then(|output| parse(&output, &limits))
+                    .map(Output::of)
+            }
+            Code::Script(pre, script) => {
+                let guest = script::call_run(pre, &mut store, script, &input, self.room.limits(), limits.cpu);
+                bounded(limits.deadline, script::outer_cpu(limits.cpu), &cpu, guest)
+                    .await
+                    .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
+                    .and_then(|said| said.and_then(|output| script::output(output, &limits)))
+                    .map_err(|error| script::named(script, error, limits.cpu))
             }
         };
         if let Some(door) = &store.data().door {
             door.flush();
         }
         let looked = look(&mut store);
-        let result = ended
-            .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
-            .and_then(|said| said)
-            .and_then(|output| parse(&output, &limits))
-            .map(|output| secrets.output(Output::of(output)))
-            .map_err(|error| secrets.error(error));
+        let result = result.map(|output| secrets.output(output)).map_err(|error| secrets.error(error));
+        if let Err(StepError::Script { stack: Some(stack), message, .. }) = &result {
+            store.data_mut().log.write(Time::now(), LogLevel::Error, format!("{message}\n{stack}"));
+        }
         let host = store.data_mut();
         let ran = Ran {
             result,
@@ -317,6 +363,18 @@ impl Seat {
         };
         (ran, Some(looked))
     }
+}
+
+/// A name for these parts, which no other parts have.
+fn key(parts: &[&[u8]]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut key = [0; SHA256_OUTPUT_LEN];
+    key.copy_from_slice(context.finish().as_ref());
+    key
 }
 
 impl Loaded {
@@ -350,7 +408,7 @@ fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
     let input = std::mem::take(&mut run.input);
     let of_command;
     let (props, fields) = match &step.code {
-        Code::Component(_) => (&step.props, props::fit(&step.props, input, &run.bindings)?),
+        Code::Component(_) | Code::Script(..) => (&step.props, props::fit(&step.props, input, &run.bindings)?),
         // It declares nothing: what it reads is its own affair, and it is given what the person who runs it binds.
         Code::Command(_) => {
             of_command = run.bindings.iter().map(|(name, bound)| Prop::account(name, &bound.app)).collect();
@@ -359,7 +417,10 @@ fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
     };
     let secrets = Secrets::of(props, &fields);
     let grants = Grants::new(props, std::mem::take(&mut run.bindings), &run.ambient)?;
-    let input = fields.to_string();
+    let input = match &step.code {
+        Code::Script(..) => script::input(&fields, &run.context).to_string(),
+        Code::Component(_) | Code::Command(_) => fields.to_string(),
+    };
     if input.len() > run.limits.input_bytes {
         return Err(StepError::Input {
             message: format!("the input has {} bytes; the limit is {}", input.len(), run.limits.input_bytes),

@@ -17,7 +17,7 @@ use crate::wasm::fixtures;
 
 /// Answers by path.
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     together: Option<Barrier>,
     arrived: AtomicUsize,
     /// Requests that somebody gave up.
@@ -118,13 +118,13 @@ fn steps() -> Steps {
 }
 
 /// Each guest is compiled once for all tests.
-fn steps_with(slots: usize) -> Steps {
+pub(super) fn steps_with(slots: usize) -> Steps {
     static CACHE: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
     let cache = Some(CACHE.path().join("cache"));
     Steps::new(StepsConfig { slots, cache, ..StepsConfig::default() }).unwrap()
 }
 
-fn demo() -> Bound {
+pub(super) fn demo() -> Bound {
     Bound {
         account: AccountId::new(),
         app: "demo".to_owned(),
@@ -142,7 +142,7 @@ fn run(input: Value) -> Run {
     run_on(input, Arc::new(Fake::default()))
 }
 
-fn run_on(input: Value, road: Arc<Fake>) -> Run {
+pub(super) fn run_on(input: Value, road: Arc<Fake>) -> Run {
     Run {
         id: RunId::new(),
         caller: Caller::local(),
@@ -272,7 +272,7 @@ async fn refusals_reach_the_step_with_code_and_fix() {
     assert_eq!((&denied["code"], &denied["fix"]), (&json!("Denied"), &json!("ask the operator")));
     let gone = said(hostile(json!({ "do": "get", "url": "/gone" })).await);
     assert_eq!(gone["code"], "NeedsReconnect");
-    assert!(gone["fix"].as_str().unwrap().contains("deputy connect demo"));
+    assert!(gone["fix"].as_str().unwrap().contains("deputy account reconnect demo/work"));
     let unbound = said(hostile(json!({ "do": "account", "prop": "other" })).await);
     assert_eq!(unbound["code"], "NotBound");
     assert!(unbound["fix"].as_str().unwrap().contains("--bind other="));

@@ -155,7 +155,9 @@ pub(super) fn named(error: &wasmtime::Error, host: &Host) -> Option<StepError> {
     }
     // A step that exits gives no output, whatever its code says.
     let I32Exit(code) = error.downcast_ref::<I32Exit>()?;
-    Some(host.door.as_ref()?.failed(&format!("it ended itself with exit code {code} instead of returning")))
+    let door = host.door.as_ref()?;
+    door.flush();
+    Some(door.failed(&format!("it ended itself with exit code {code} instead of returning")))
 }
 
 const NO_DOOR: &str = "a step that imports WASI is given a door before it is instantiated";

@@ -4,6 +4,10 @@
 //! started by a trigger, and executed step by step. A run is durable: it is stored before its trigger is answered, and
 //! what a step left is stored before the next one begins, so a crash goes on after the last finished step.
 
+pub mod check;
+pub mod expression;
+pub mod schedule;
+pub mod source;
 pub mod types;
 
 pub use types::*;

@@ -7,7 +7,7 @@
 mod app;
 mod method;
 mod placeholder;
-mod reader;
+pub mod reader;
 
 use std::fmt;
 use std::ops::Range;
@@ -89,7 +89,8 @@ pub fn parse(file_name: &str, text: &str) -> Result<App, Problems> {
     }
 }
 
-fn problems(file_name: &str, text: &str, mut faults: Vec<reader::Fault>) -> Problems {
+/// The faults with their places in the text, in its order.
+pub fn problems(file_name: &str, text: &str, mut faults: Vec<reader::Fault>) -> Problems {
     faults.sort_by_key(|fault| fault.span.start);
     let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);

@@ -1,0 +1,147 @@
+//! The one QuickJS runtime of this instance, and the bounds of a run.
+
+use std::cell::{Cell, RefCell};
+
+use rquickjs::context::EvalOptions;
+use rquickjs::{CatchResultExt, Context, Ctx, Exception, Function, Object, Persistent, Runtime};
+
+use crate::bindings::Limits;
+use crate::bindings::deputy::step::{clock, log};
+use crate::{failure, modules, natives};
+
+/// Of the guest's own stack (1 MiB, see `build.rs`). The host's stack of a guest ends at 512 KiB and holds about as
+/// much for each level of recursion: this one must end first, because only this end is an exception with a place.
+const MAX_STACK_BYTES: usize = 192 << 10;
+
+/// The heap may grow so much before the first collection of a run. A collection touches every object of the snapshot,
+/// which costs more than most scripts do.
+const GC_THRESHOLD_BYTES: usize = 16 << 20;
+
+/// The environment's place in stacks; its frames are not shown.
+const ENVIRONMENT: &str = "deputy:environment";
+
+thread_local! {
+    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+    static SOURCE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// What the environment left in `globalThis.__env`.
+    static ENTRY: RefCell<Option<Entry>> = const { RefCell::new(None) };
+    /// False while the snapshot is made: no host answers then.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+    static CPU_LIMIT_MS: Cell<u64> = const { Cell::new(u64::MAX) };
+    static CPU_SPENT: Cell<bool> = const { Cell::new(false) };
+    /// Where the script was when its time was up.
+    static CPU_STACK: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The environment's two functions.
+#[derive(Clone)]
+pub struct Entry {
+    pub props: Persistent<Function<'static>>,
+    pub run: Persistent<Function<'static>>,
+}
+
+pub fn environment_buffer(len: usize) -> *mut u8 {
+    SOURCE.with_borrow_mut(|source| {
+        source.resize(len, 0);
+        source.as_mut_ptr()
+    })
+}
+
+/// Makes the engine and evaluates the environment. A failure is a bug of the environment: it traps, and the snapshot
+/// tool says so.
+pub fn initialize() {
+    std::panic::set_hook(Box::new(|info| log::write(log::Level::Error, &format!("the script runner failed: {info}"))));
+    let runtime = Runtime::new().expect("memory for a runtime");
+    runtime.set_max_stack_size(MAX_STACK_BYTES);
+    runtime.set_loader(modules::Builtin, modules::Builtin);
+    runtime.set_host_promise_rejection_tracker(Some(Box::new(|ctx, promise, reason, handled| {
+        failure::rejection(&ctx, promise, reason, handled);
+    })));
+    let context = Context::full(&runtime).expect("memory for a context");
+    context.with(|ctx| {
+        natives::install(&ctx).catch(&ctx).expect("the natives are installed");
+        let mut source = SOURCE.take();
+        let mut options = EvalOptions::default();
+        options.filename = Some(ENVIRONMENT.to_owned());
+        options.strict = true;
+        let evaluated: Result<(), _> = ctx.eval_with_options(source.as_slice(), options).catch(&ctx);
+        // The freed source would stand in the snapshot for nothing.
+        source.fill(0);
+        evaluated.expect("the environment is evaluated");
+        while ctx.execute_pending_job() {}
+        let entry = take_entry(&ctx).catch(&ctx).expect("the environment leaves __env");
+        ENTRY.set(Some(entry));
+    });
+    runtime.run_gc();
+    runtime.set_gc_threshold(GC_THRESHOLD_BYTES);
+    CONTEXT.set(Some(context));
+}
+
+fn take_entry(ctx: &Ctx<'_>) -> rquickjs::Result<Entry> {
+    let globals = ctx.globals();
+    let env: Object = globals.get("__env")?;
+    let entry = Entry {
+        props: Persistent::save(ctx, env.get::<_, Function>("props")?),
+        run: Persistent::save(ctx, env.get::<_, Function>("run")?),
+    };
+    modules::take_exports(ctx, &env)?;
+    globals.remove("__env")?;
+    globals.remove("__host")?;
+    Ok(entry)
+}
+
+/// From here on the host answers.
+pub fn begin() {
+    RUNNING.set(true);
+}
+
+pub fn now_ms() -> f64 {
+    if RUNNING.get() { clock::now_ms() as f64 } else { 0.0 }
+}
+
+/// Runs `work` in the engine, within the limits.
+pub fn within<T>(limits: &Limits, work: impl FnOnce(&Ctx<'_>, Entry) -> T) -> T {
+    let context = CONTEXT.take().expect("the snapshot holds a context, and an instance runs once");
+    let entry = ENTRY.take().expect("the snapshot holds the environment, and an instance runs once");
+    let runtime = context.runtime();
+    runtime.set_memory_limit(limits.memory_bytes as usize);
+    CPU_LIMIT_MS.set(limits.cpu_ms.into());
+    runtime.set_interrupt_handler(Some(Box::new({
+        let context = context.as_raw();
+        move || interrupt(context)
+    })));
+    let result = context.with(|ctx| work(&ctx, entry));
+    // Freeing every object of a heap that is thrown away as a whole would only cost time.
+    std::mem::forget(context);
+    result
+}
+
+/// Is the script's time up? Asked every 10,000 jumps and calls.
+fn interrupt(context: std::ptr::NonNull<rquickjs::qjs::JSContext>) -> bool {
+    if CPU_SPENT.get() {
+        return true;
+    }
+    if clock::cpu_ms() <= CPU_LIMIT_MS.get() {
+        return false;
+    }
+    CPU_SPENT.set(true);
+    // SAFETY: the context lives as long as the instance, and the interpreter that asks holds the runtime's lock.
+    let ctx = unsafe { Ctx::from_raw(context) };
+    let _thrown = Exception::throw_internal(&ctx, "time is up");
+    let stack = ctx.catch().as_exception().and_then(Exception::stack);
+    CPU_STACK.set(stack);
+    true
+}
+
+pub fn cpu_spent() -> bool {
+    CPU_SPENT.get()
+}
+
+pub fn cpu_limit_ms() -> u64 {
+    CPU_LIMIT_MS.get()
+}
+
+/// The stack when the time was up.
+pub fn cpu_stack() -> Option<String> {
+    CPU_STACK.take()
+}

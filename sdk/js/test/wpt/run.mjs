@@ -1,0 +1,61 @@
+// Runs the web-platform tests that apply, each in a sandbox of its own: `node run.mjs CHECKOUT [FILTER]`.
+// Prints what fails; `--write` keeps it as what is expected.
+
+import { writeFileSync } from "node:fs";
+import { Sandbox } from "../host.mjs";
+import { serve } from "./server.mjs";
+import { files, scripts, variants } from "./suite.mjs";
+
+const LIMIT_MS = 20_000;
+
+/** What one file gives: `{ status, message, tests: [{ name, status, message }] }`; status 0 is a pass. */
+export async function runFile(root, file, base) {
+  const sandbox = new Sandbox();
+  const late = new Promise((resolve) => {
+    setTimeout(() => resolve({ status: 2, message: "timed out", tests: [] }), LIMIT_MS).unref();
+  });
+  try {
+    for (const [name, source] of scripts(root, file, base)) sandbox.evaluate(source, name);
+  } catch (error) {
+    return { status: 1, message: `${error?.message ?? error}`, tests: [] };
+  }
+  sandbox.evaluate("typeof done === 'function' && done()");
+  const results = sandbox.evaluate("self.__results");
+  // A text: some tests bend the prototype of objects.
+  return results === undefined ? { status: 1, message: "no results", tests: [] } : Promise.race([results.then(JSON.parse), late]);
+}
+
+/** All files: `{ [file]: { passed, failed: [[name, message]] } }`. */
+export async function runAll(root, filter = "") {
+  const server = await serve(root);
+  // A test may leave rejections behind on purpose.
+  const ignore = () => {};
+  process.on("unhandledRejection", ignore);
+  const outcome = {};
+  for (const file of files(root)) {
+    if (!file.includes(filter)) continue;
+    for (const variant of variants(root, file)) {
+      if (process.env.DEPUTY_WPT_TRACE) console.error(file);
+      const result = await runFile(root, file, `http://127.0.0.1:${server.port}/${file}${variant}`);
+      const failed = result.tests.filter((test) => test.status !== 0).map((test) => [test.name, `${test.message}`]);
+      if (result.status !== 0) failed.push(["(the file)", `${result.message}`]);
+      outcome[file + variant] = { passed: result.tests.filter((test) => test.status === 0).length, failed };
+    }
+  }
+  server.close();
+  process.off("unhandledRejection", ignore);
+  return outcome;
+}
+
+if (process.argv[1]?.endsWith("wpt/run.mjs")) {
+  const [root, filter] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+  const outcome = await runAll(root, filter);
+  const all = Object.values(outcome);
+  for (const [file, { passed, failed }] of Object.entries(outcome)) {
+    if (failed.length > 0) console.log(`${file}: ${passed} passed, ${failed.length} failed`);
+    for (const [name, message] of failed) console.log(`    ${name}: ${message}`.slice(0, 240).replaceAll("\n", " "));
+  }
+  const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+  console.log(`${all.length} files, ${sum(all.map(({ passed }) => passed))} passed, ${sum(all.map(({ failed }) => failed.length))} failed`);
+  process.exit(0);
+}
