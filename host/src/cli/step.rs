@@ -148,7 +148,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
     Ok(Done::Ok)
 }
 
-fn print_log(line: &LogLine) {
+pub fn print_log(line: &LogLine) {
     let level = format!("{:?}", line.level).to_lowercase();
     let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message));
 }
@@ -157,7 +157,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::new("input_failed", format!("cannot read {}: {error}", path.display())))
 }
 
-fn read_input(file: &Path) -> Result<String, Error> {
+pub fn read_input(file: &Path) -> Result<String, Error> {
     let bytes = match file.as_os_str() == "-" {
         true => prompt::stdin_bytes(MAX_INPUT_BYTES)?,
         false => read(file)?,
@@ -173,7 +173,7 @@ fn binding(text: &str) -> Result<(String, String), String> {
 }
 
 /// `5s`, `500ms`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let number = text[..text.len() - unit.len()].parse::<u64>();
     match (number, unit) {

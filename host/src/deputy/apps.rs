@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use deputy_declaration::source::Beside;
 use deputy_declaration::types::{App, AuthKind, Origin, Scope};
 use serde::Serialize;
 
@@ -16,7 +17,12 @@ pub struct AppList {
 /// An app from a file: its source, or a component.
 #[derive(Debug)]
 pub enum AppSource {
-    Toml { file: String, text: String },
+    Toml {
+        file: String,
+        text: String,
+        /// The scripts that it names.
+        beside: Beside,
+    },
     Component(Vec<u8>),
 }
 
@@ -44,7 +50,9 @@ impl AppSource {
             let at = error.utf8_error().valid_up_to();
             Error::new("app_unreadable", format!("{} is not UTF-8 from byte {at} on", file.display()))
         })?;
-        Ok(Self::Toml { file: file.display().to_string(), text })
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let beside = Beside::read(&text, folder);
+        Ok(Self::Toml { file: file.display().to_string(), text, beside })
     }
 }
 
@@ -139,11 +147,11 @@ impl Deputy {
 
 /// The component of a source. Each fault of an `app.toml` comes with its place.
 fn component(source: AppSource) -> Result<Vec<u8>, Error> {
-    let (file, text) = match source {
+    let (file, text, beside) = match source {
         AppSource::Component(bytes) => return Ok(bytes),
-        AppSource::Toml { file, text } => (file, text),
+        AppSource::Toml { file, text, beside } => (file, text, beside),
     };
-    let app = deputy_declaration::source::parse(&file, &text).map_err(|problems| {
+    let app = deputy_declaration::source::parse_with(&file, &text, &beside).map_err(|problems| {
         let problems: Vec<_> = problems
             .0
             .into_iter()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Answer, Caller, Deputy, Error, HttpRequest};
+use super::{Answer, Caller, Deputy, Error, HttpRequest, work};
 use crate::caller::Via;
 use crate::egress::{Credential, Egress, EgressError, Grant, Tokens, plain_refusal};
 use crate::ids::RunId;
@@ -66,7 +66,7 @@ pub struct StepRan {
 }
 
 impl StepRan {
-    fn new(run: RunId, ran: Ran) -> Self {
+    pub(super) fn new(run: RunId, ran: Ran) -> Self {
         let (output, error) = match ran.result {
             Ok(output) => (Some(output), None),
             Err(error) => (None, Some(error.into())),
@@ -122,9 +122,9 @@ pub fn read_program(path: &Path) -> Result<Program, Error> {
 }
 
 /// The road as a run sees it: accounts of its grant, and nothing that opens a token.
-struct Granted {
-    egress: Arc<Egress>,
-    tokens: Arc<dyn Tokens>,
+pub(super) struct Granted {
+    pub egress: Arc<Egress>,
+    pub tokens: Arc<dyn Tokens>,
 }
 
 impl Road for Granted {
@@ -230,21 +230,7 @@ impl Deputy {
     /// An account as a run holds it.
     pub(super) async fn bind(&self, caller: &Caller, name: &str) -> Result<Bound, Error> {
         let account = self.opened().await?.accounts.show(caller, name).await?;
-        let declaration = self.catalog.pinned(&account.app_hash)?.app;
-        let method = declaration.methods.iter().position(|method| method.id == account.method).ok_or_else(|| {
-            Error::new("method_unknown", format!("{} has no method `{}`", declaration.slug, account.method))
-        })?;
-        Ok(Bound {
-            account: account.id,
-            app: account.app,
-            name: account.name,
-            identity: account.identity,
-            scopes: account.scopes,
-            inputs: account.inputs,
-            origins: account.origins,
-            declaration,
-            method,
-        })
+        Ok(work::bound(&self.catalog, account)?)
     }
 }
 

@@ -21,6 +21,7 @@ mod policy;
 mod pool;
 mod reach;
 mod request;
+mod retry_after;
 mod scrub;
 mod send;
 mod signals;
@@ -35,7 +36,8 @@ pub use mask::Masker;
 pub use plain::{PlainHost, refusal as plain_refusal};
 pub use policy::{Limits, Policy};
 pub use reach::is_ambiguous_path;
-pub use request::{Answer, AnswerBody, Body, Request};
+pub use request::{Answer, AnswerBody, Body, Request, Throttled};
+pub use retry_after::{MOST_WAIT, http as retry_after};
 pub(crate) use scrub::inside_base64;
 pub use send::Egress;
 

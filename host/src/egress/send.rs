@@ -14,10 +14,11 @@ use super::pool::{Holder, Pool};
 use super::scrub::Scrubber;
 use super::signals::{self, Meaning};
 use super::{
-    Answer, Audit, Body, Credential, EgressError, Grant, Live, Narrow, Policy, Request, TokenCall, Tokens, TokensError,
-    caller_headers, failure, inject, outgoing, plain, reach, target,
+    Answer, Audit, Body, Credential, EgressError, Grant, Live, Narrow, Policy, Request, Throttled, TokenCall, Tokens,
+    TokensError, caller_headers, failure, inject, outgoing, plain, reach, retry_after, target,
 };
 use crate::caller::Caller;
+use crate::time::Time;
 
 /// The only room that opens connections with credentials.
 pub struct Egress {
@@ -50,6 +51,8 @@ struct Outbound<'a> {
 struct Understood {
     received: Received,
     meaning: Meaning,
+    /// How long the app asks to wait.
+    after: Option<Duration>,
     scrubber: Option<Arc<Scrubber>>,
 }
 
@@ -186,8 +189,9 @@ impl Egress {
             None
         };
         let meaning = signals::read(signals, received.status, &received.headers, body.as_ref());
+        let after = retry_after::read(signals.retry_after.as_ref(), &received.headers, Time::now());
         let scrubber = line.keeper.scrubber(live.tokens.values(), &injected.forms);
-        Ok(Understood { received, meaning, scrubber })
+        Ok(Understood { received, meaning, after, scrubber })
     }
 
     /// Without any credential: the operator's list instead of an app's reach, and nothing of ours to scrub.
@@ -197,7 +201,7 @@ impl Egress {
         let received = received.inspect_err(|error| entry.failed(error))?;
         let status = received.status;
         let (headers, body) = received.pass_on(None, entry);
-        Ok(Answer { status, headers, body, failed: false, renewed: false })
+        Ok(Answer { status, headers, body, failed: false, renewed: false, throttled: None })
     }
 
     async fn plain_exchange(
@@ -243,7 +247,7 @@ impl Egress {
         let received = received.inspect_err(|error| entry.failed(error))?;
         let status = received.status;
         let (headers, body) = received.pass_on(None, entry);
-        Ok(Answer { status, headers, body, failed: false, renewed: false })
+        Ok(Answer { status, headers, body, failed: false, renewed: false, throttled: None })
     }
 
     async fn token_exchange(
@@ -319,8 +323,9 @@ impl Egress {
 }
 
 fn answer(understood: Understood, entry: Entry, renewed: bool) -> Answer {
-    let Understood { received, meaning, scrubber } = understood;
+    let Understood { received, meaning, after, scrubber } = understood;
     let status = received.status;
+    let throttled = meaning.throttled.then_some(Throttled { after });
     let (headers, body) = received.pass_on(scrubber, entry);
-    Answer { status, headers, body, failed: meaning.failed, renewed }
+    Answer { status, headers, body, failed: meaning.failed, renewed, throttled }
 }

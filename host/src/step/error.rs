@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::call::CallError;
 use super::script::{self, ScriptFailure};
 use crate::wasm::WasmError;
 
@@ -42,6 +43,12 @@ pub enum StepError {
     /// The step itself says that it failed.
     #[error("the step failed: {message}")]
     Failed { message: String },
+    /// An HTTP call: the step's, or an action's.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// An account or an app that the run needs cannot be used, as its room says.
+    #[error("{message}")]
+    Refused { code: &'static str, message: String, fix: Option<String> },
     /// A script failed, or is none. The place is where it stands in the script's own source.
     #[error("{}: {message}", script::place(file, *line, *column))]
     Script {
@@ -86,6 +93,8 @@ impl StepError {
             Self::Trap { .. } => "step_trap",
             Self::OutputInvalid(_) => "step_output_invalid",
             Self::Failed { .. } => "step_failed",
+            Self::Call(error) => error.code(),
+            Self::Refused { code, .. } => code,
             Self::Script { kind, .. } => kind.code(),
             Self::Template { .. } => "step_template",
             Self::Internal(_) => "step_internal",
@@ -101,9 +110,14 @@ impl StepError {
             Self::OutputInvalid(text) => Self::OutputInvalid(change(text)),
             Self::Failed { message } => Self::Failed { message: change(message) },
             Self::Internal(text) => Self::Internal(change(text)),
+            Self::Script { kind, message, file, line, column, stack } => {
+                Self::Script { kind, message: change(message), file, line, column, stack: stack.map(change) }
+            }
             // Named one by one, so that a new variant is thought about.
             same @ (Self::Wasm(_)
             | Self::MachineFull
+            | Self::Call(_)
+            | Self::Refused { .. }
             | Self::WrongWorld { .. }
             | Self::MachineFull
             | Self::Deadline { .. }
@@ -120,7 +134,8 @@ impl StepError {
         Some(match self {
             Self::Wasm(error) => return error.fix(),
             Self::WrongWorld { fix, .. } => fix.clone(),
-            Self::Input { fix, .. } => return fix.clone(),
+            Self::Input { fix, .. } | Self::Refused { fix, .. } => return fix.clone(),
+            Self::Call(error) => return error.fix(),
             Self::Props(_) => "repair `props()` in the step and build it again".to_owned(),
             Self::Deadline { .. } => "give it more time with `--timeout`, or do less in one run".to_owned(),
             Self::Cpu { .. } => "look for a loop that does not end, or do less in one run".to_owned(),

@@ -6,6 +6,7 @@
 //!
 //! `v0_1_0` speaks `deputy:step@0.1.0`: one module a version of the contract.
 
+pub mod action;
 mod call;
 mod check;
 mod declared;
@@ -24,7 +25,7 @@ mod template;
 mod v0_1_0;
 mod wasi;
 
-pub use call::{AnswerRules, Call, CallBody, CallRetry, Pages, Parse};
+pub use call::{AnswerRules, Call, CallBody, CallError, CallPlace, CallRetry, Files, Pages, Parse, Taken, perform};
 pub use error::StepError;
 pub use log::{LogLevel, LogLine};
 pub use outcome::{Output, Ran, RequestSummary};

@@ -160,7 +160,9 @@ pub(super) fn output(said: runner::Output, limits: &RunLimits) -> Result<Output,
         return Err(StepError::OutputInvalid(message));
     }
     let parse = |what: &str, text: &str| {
-        serde_json::from_str(text).map_err(|error| StepError::OutputInvalid(format!("is not JSON{what}: {error}")))
+        serde_json::from_str(text)
+            .or_else(|error| serde_json::from_str(&without_lone_surrogates(text)).map_err(|_| error))
+            .map_err(|error| StepError::OutputInvalid(format!("is not JSON{what}: {error}")))
     };
     let mut exports = Map::new();
     for (name, value) in &said.exports {
@@ -168,6 +170,27 @@ pub(super) fn output(said: runner::Output, limits: &RunLimits) -> Result<Output,
     }
     let respond = said.respond.as_deref().map(|text| parse(" in the answer to the trigger", text)).transpose()?;
     Ok(Output { value: parse("", &said.value)?, exports, exit: said.exit, respond })
+}
+
+/// JavaScript's texts may hold half of a surrogate pair, and its JSON writes that as an escape; ours may not. It
+/// becomes U+FFFD, as wherever text leaves JavaScript.
+fn without_lone_surrogates(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        text.push_str(before);
+        // Pairs stand there unescaped: what is escaped is alone.
+        let alone = escape.get(..6).is_some_and(|escape| {
+            let escape = escape.to_ascii_lowercase();
+            escape.starts_with("\\ud") && matches!(escape.as_bytes()[3], b'8' | b'9' | b'a'..=b'f')
+        });
+        let kept = if alone { 6 } else { 2 };
+        text.push_str(if alone { "\\ufffd" } else { escape.get(..kept).unwrap_or(escape) });
+        rest = escape.get(kept..).unwrap_or("");
+    }
+    text.push_str(rest);
+    text
 }
 
 fn failed(script: &Script, failure: runner::Failure) -> StepError {
@@ -231,6 +254,17 @@ mod tests {
         assert_eq!(place("post.js", Some(3), Some(14)), "post.js:3:14");
         assert_eq!(place("post.js", Some(3), None), "post.js:3");
         assert_eq!(place("post.js", None, None), "post.js");
+    }
+
+    #[test]
+    fn half_a_pair_is_replaced_and_nothing_else() {
+        for (json, mended) in [
+            (r#""\ud800""#, r#""\ufffd""#),
+            (r#"["\\ud800","\n\udfff ä\u0007"]"#, r#"["\\ud800","\n\ufffd ä\u0007"]"#),
+            (r#""\u0d80 \"""#, r#""\u0d80 \"""#),
+        ] {
+            assert_eq!(without_lone_surrogates(json), mended);
+        }
     }
 
     #[test]

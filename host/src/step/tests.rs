@@ -18,11 +18,11 @@ use crate::wasm::fixtures;
 /// Answers by path.
 #[derive(Default)]
 pub(super) struct Fake {
-    together: Option<Barrier>,
-    arrived: AtomicUsize,
+    pub(super) together: Option<Barrier>,
+    pub(super) arrived: AtomicUsize,
     /// Requests that somebody gave up.
-    given_up: Arc<AtomicUsize>,
-    grants: std::sync::Mutex<Vec<Grant>>,
+    pub(super) given_up: Arc<AtomicUsize>,
+    pub(super) grants: std::sync::Mutex<Vec<Grant>>,
     /// As they came; the grants stand in the same order. Plain ones have none.
     requests: std::sync::Mutex<Vec<Seen>>,
 }
@@ -110,7 +110,7 @@ impl Road for Fake {
 
 fn answer(body: impl futures_util::Stream<Item = Result<Bytes, EgressError>> + Send + 'static) -> Answer {
     let body = AnswerBody::from_stream(body);
-    Answer { status: StatusCode::OK, headers: HeaderMap::new(), body, failed: false, renewed: true }
+    Answer { status: StatusCode::OK, headers: HeaderMap::new(), body, failed: false, renewed: true, throttled: None }
 }
 
 fn steps() -> Steps {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use rquickjs::context::EvalOptions;
-use rquickjs::{CatchResultExt, Context, Ctx, Exception, Function, Object, Persistent, Runtime};
+use rquickjs::{CatchResultExt, Context, Ctx, Exception, Function, Object, Persistent, Runtime, qjs};
 
 use crate::bindings::Limits;
 use crate::bindings::deputy::step::{clock, log};
@@ -27,6 +27,8 @@ thread_local! {
     static ENTRY: RefCell<Option<Entry>> = const { RefCell::new(None) };
     /// False while the snapshot is made: no host answers then.
     static RUNNING: Cell<bool> = const { Cell::new(false) };
+    /// When the run began.
+    static ORIGIN_MS: Cell<f64> = const { Cell::new(0.0) };
     static CPU_LIMIT_MS: Cell<u64> = const { Cell::new(u64::MAX) };
     static CPU_SPENT: Cell<bool> = const { Cell::new(false) };
     /// Where the script was when its time was up.
@@ -93,10 +95,19 @@ fn take_entry(ctx: &Ctx<'_>) -> rquickjs::Result<Entry> {
 /// From here on the host answers.
 pub fn begin() {
     RUNNING.set(true);
+    ORIGIN_MS.set(now_ms());
 }
 
 pub fn now_ms() -> f64 {
     if RUNNING.get() { clock::now_ms() as f64 } else { 0.0 }
+}
+
+pub fn origin_ms() -> f64 {
+    ORIGIN_MS.get()
+}
+
+pub fn elapsed_ms() -> f64 {
+    now_ms() - ORIGIN_MS.get()
 }
 
 /// Runs `work` in the engine, within the limits.
@@ -117,7 +128,7 @@ pub fn within<T>(limits: &Limits, work: impl FnOnce(&Ctx<'_>, Entry) -> T) -> T 
 }
 
 /// Is the script's time up? Asked every 10,000 jumps and calls.
-fn interrupt(context: std::ptr::NonNull<rquickjs::qjs::JSContext>) -> bool {
+fn interrupt(context: std::ptr::NonNull<qjs::JSContext>) -> bool {
     if CPU_SPENT.get() {
         return true;
     }
@@ -133,6 +144,18 @@ fn interrupt(context: std::ptr::NonNull<rquickjs::qjs::JSContext>) -> bool {
     true
 }
 
+/// Is there no room for as much as an error in the script's heap?
+pub fn memory_is_used_up(ctx: &Ctx<'_>) -> bool {
+    const LITTLE_BYTES: i64 = 64 << 10;
+    let mut usage = std::mem::MaybeUninit::uninit();
+    // SAFETY: the caller's `ctx` holds the runtime's lock.
+    let usage = unsafe {
+        qjs::JS_ComputeMemoryUsage(qjs::JS_GetRuntime(ctx.as_raw().as_ptr()), usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    usage.malloc_limit - usage.malloc_size < LITTLE_BYTES
+}
+
 pub fn cpu_spent() -> bool {
     CPU_SPENT.get()
 }
@@ -144,4 +167,8 @@ pub fn cpu_limit_ms() -> u64 {
 /// The stack when the time was up.
 pub fn cpu_stack() -> Option<String> {
     CPU_STACK.take()
+}
+
+pub fn interrupted_at(stack: String) {
+    CPU_STACK.set(Some(stack));
 }

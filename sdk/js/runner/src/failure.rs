@@ -12,6 +12,7 @@ const MAX_TEXT_BYTES: usize = 16 << 10;
 
 /// QuickJS's words.
 const OUT_OF_MEMORY: &str = "out of memory";
+const INTERRUPTED: &str = "interrupted";
 
 thread_local! {
     /// What was thrown where nobody can catch it: by a microtask or by a promise without a handler.
@@ -29,8 +30,20 @@ pub fn thrown<'js>(ctx: &Ctx<'js>, error: rquickjs::Error) -> Value<'js> {
     ctx.catch()
 }
 
+/// Time was up, and this is what came of it: its stack says exactly where. What the interrupt itself can see is the
+/// last call of each function.
+fn note_interrupted(value: &Value<'_>) {
+    let Some(error) = value.as_exception().filter(|_| engine::cpu_spent()) else { return };
+    if error.message().as_deref() == Some(INTERRUPTED)
+        && let Some(stack) = error.stack()
+    {
+        engine::interrupted_at(stack);
+    }
+}
+
 /// A microtask threw.
 pub fn uncaught(value: Value<'_>) {
+    note_interrupted(&value);
     let reason = Persistent::save(&value.ctx().clone(), value);
     UNHANDLED.with_borrow_mut(|unhandled| unhandled.push((None, reason)));
 }
@@ -38,6 +51,7 @@ pub fn uncaught(value: Value<'_>) {
 /// A promise was rejected without a handler, or got one later.
 pub fn rejection<'js>(ctx: &Ctx<'js>, promise: Value<'js>, reason: Value<'js>, handled: bool) {
     if !handled {
+        note_interrupted(&reason);
         let kept = (Some(Persistent::save(ctx, promise)), Persistent::save(ctx, reason));
         return UNHANDLED.with_borrow_mut(|unhandled| unhandled.push(kept));
     }
@@ -83,6 +97,7 @@ pub fn syntax<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Failur
 /// What was thrown, as a failure.
 pub fn describe<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Failure {
     if engine::cpu_spent() {
+        note_interrupted(&value);
         return cpu(script);
     }
     let text = |object: &Object<'js>, name: &str| -> Option<String> {
@@ -93,6 +108,10 @@ pub fn describe<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Fail
         }
         got.ok().flatten().and_then(|string| bytes::text(&string).ok())
     };
+    // There may be no memory left for the error that says so.
+    if value.is_null() && engine::memory_is_used_up(ctx) {
+        return placed(FailureKind::Memory, format!("InternalError: {OUT_OF_MEMORY}"), Vec::new());
+    }
     let Some(error) = value.as_object().filter(|object| object.is_error()) else {
         return placed(FailureKind::Thrown, format!("threw {}", shown(ctx, &value)), Vec::new());
     };
@@ -100,11 +119,11 @@ pub fn describe<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Fail
     let message = text(error, "message").unwrap_or_default();
     let stack = text(error, "stack").map(|stack| frames(script, &stack)).unwrap_or_default();
     let kind = match (name.as_str(), message.as_str()) {
-        ("RangeError", "Maximum call stack size exceeded") => FailureKind::Stack,
+        // The second is of a regular expression.
+        ("RangeError", "Maximum call stack size exceeded") | ("SyntaxError", "stack overflow") => FailureKind::Stack,
         // The longest string has 2^30 characters: more than all of the memory.
-        ("InternalError", OUT_OF_MEMORY) | ("RangeError", "invalid string length" | "invalid array buffer length") => {
-            FailureKind::Memory
-        }
+        ("InternalError", OUT_OF_MEMORY | "string too long")
+        | ("RangeError", "invalid string length" | "invalid array buffer length") => FailureKind::Memory,
         _ => match text(error, "kind").as_deref() {
             Some("shape") => FailureKind::Shape,
             Some("output") => FailureKind::Output,

@@ -2,6 +2,7 @@
 //! runs.
 
 use rquickjs::function::Rest;
+use rquickjs::object::Accessor;
 use rquickjs::{Ctx, Exception, Function, Object, Promise, Result, String as JsString, TypedArray, Value};
 
 use crate::bindings::deputy::step::log;
@@ -31,17 +32,17 @@ pub fn install(ctx: &Ctx<'_>) -> Result<()> {
 
     let math: Object = globals.get("Math")?;
     math.set("random", Function::new(ctx.clone(), random::number)?.with_name("random")?)?;
+    globals.set("performance", performance(ctx)?)?;
     // Frames of the environment stand above the script's own.
     globals.get::<_, Object>("Error")?.set("stackTraceLimit", 50)
 }
 
-/// The clock of `performance` counts from the start of the run, not of the snapshot.
-pub fn begin(ctx: &Ctx<'_>) -> Result<()> {
-    let origin = engine::now_ms();
-    let performance: Object = ctx.globals().get("performance")?;
-    let now = Function::new(ctx.clone(), move || engine::now_ms() - origin)?.with_name("now")?;
-    performance.set("now", now)?;
-    performance.prop("timeOrigin", rquickjs::object::Property::from(origin).enumerable().configurable())
+/// QuickJS's own clock counts from the moment the snapshot was made.
+fn performance<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
+    let performance = Object::new(ctx.clone())?;
+    performance.set("now", Function::new(ctx.clone(), engine::elapsed_ms)?.with_name("now")?)?;
+    performance.prop("timeOrigin", Accessor::from(engine::origin_ms).enumerable().configurable())?;
+    Ok(performance)
 }
 
 fn start<'js>(

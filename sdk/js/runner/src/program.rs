@@ -4,7 +4,7 @@ use rquickjs::{Array, Ctx, Error, Module, Object, Result as JsResult, String as 
 
 use crate::bindings::deputy::step::log;
 use crate::bindings::{Failure, Limits, Output, Prop, Script};
-use crate::{bytes, engine, events, failure, natives, props as wit_props};
+use crate::{bytes, engine, events, failure, props as wit_props};
 
 pub fn props(script: &Script, limits: &Limits) -> Result<Vec<Prop>, Failure> {
     engine::within(limits, |ctx, entry| {
@@ -33,12 +33,11 @@ pub fn run(script: &Script, input: &str, limits: &Limits) -> Result<Output, Fail
 /// Compiles and evaluates the module; its namespace.
 fn load<'js>(ctx: &Ctx<'js>, script: &Script) -> Result<Object<'js>, Failure> {
     let failed = |error: Error| failure::exception(ctx, script, error);
-    natives::begin(ctx).map_err(failed)?;
-    let module = match Module::declare(ctx.clone(), script.name.as_str(), script.source.as_str()) {
-        Ok(module) => module,
-        Err(error) => return Err(failure::syntax(ctx, script, failure::thrown(ctx, error))),
-    };
-    let (module, promise) = module.eval().map_err(failed)?;
+    // Up to here nothing of the script has run: its imports are linked at the start of `eval`, and what the script
+    // itself throws rejects the promise.
+    let declared = Module::declare(ctx.clone(), script.name.as_str(), script.source.as_str());
+    let (module, promise) =
+        declared.and_then(Module::eval).map_err(|error| failure::syntax(ctx, script, failure::thrown(ctx, error)))?;
     drive(ctx, script, promise.into_value())?;
     module.namespace().map_err(failed)
 }
@@ -49,11 +48,11 @@ fn drive<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Result<Valu
     let Some(promise) = value.as_promise().cloned() else { return Ok(value) };
     loop {
         events::run_jobs(ctx);
-        if engine::cpu_spent() {
-            return Err(failure::cpu(script));
-        }
-        if let Some(result) = promise.result() {
-            return result.map_err(failed);
+        match promise.result() {
+            Some(Err(error)) => return Err(failed(error)),
+            _ if engine::cpu_spent() => return Err(failure::cpu(script)),
+            Some(Ok(value)) => return Ok(value),
+            None => {}
         }
         if !events::wait(ctx).map_err(failed)? {
             return Err(failure::stuck());
@@ -66,8 +65,12 @@ fn drive<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Result<Valu
 fn finish(ctx: &Ctx<'_>, script: &Script) -> Result<(), Failure> {
     let left = events::on_their_way();
     if left > 0 {
-        let what = if left == 1 { "a request or read was".to_owned() } else { format!("{left} requests or reads were") };
-        log::write(log::Level::Warn, &format!("{}: the step returned while {what} on the way: await them", script.name));
+        let what =
+            if left == 1 { "a request or read was".to_owned() } else { format!("{left} requests or reads were") };
+        log::write(
+            log::Level::Warn,
+            &format!("{}: the step returned while {what} on the way: await them", script.name),
+        );
     }
     while events::on_their_way() > 0 {
         match events::wait(ctx) {

@@ -1,7 +1,6 @@
 // Runs the web-platform tests that apply, each in a sandbox of its own: `node run.mjs CHECKOUT [FILTER]`.
-// Prints what fails; `--write` keeps it as what is expected.
+// Prints what fails and the counts, or everything with `--json`.
 
-import { writeFileSync } from "node:fs";
 import { Sandbox } from "../host.mjs";
 import { serve } from "./server.mjs";
 import { files, scripts, variants } from "./suite.mjs";
@@ -9,7 +8,7 @@ import { files, scripts, variants } from "./suite.mjs";
 const LIMIT_MS = 20_000;
 
 /** What one file gives: `{ status, message, tests: [{ name, status, message }] }`; status 0 is a pass. */
-export async function runFile(root, file, base) {
+async function runFile(root, file, base) {
   const sandbox = new Sandbox();
   const late = new Promise((resolve) => {
     setTimeout(() => resolve({ status: 2, message: "timed out", tests: [] }), LIMIT_MS).unref();
@@ -26,7 +25,7 @@ export async function runFile(root, file, base) {
 }
 
 /** All files: `{ [file]: { passed, failed: [[name, message]] } }`. */
-export async function runAll(root, filter = "") {
+async function runAll(root, filter = "") {
   const server = await serve(root);
   // A test may leave rejections behind on purpose.
   const ignore = () => {};
@@ -35,7 +34,6 @@ export async function runAll(root, filter = "") {
   for (const file of files(root)) {
     if (!file.includes(filter)) continue;
     for (const variant of variants(root, file)) {
-      if (process.env.DEPUTY_WPT_TRACE) console.error(file);
       const result = await runFile(root, file, `http://127.0.0.1:${server.port}/${file}${variant}`);
       const failed = result.tests.filter((test) => test.status !== 0).map((test) => [test.name, `${test.message}`]);
       if (result.status !== 0) failed.push(["(the file)", `${result.message}`]);
@@ -47,9 +45,11 @@ export async function runAll(root, filter = "") {
   return outcome;
 }
 
-if (process.argv[1]?.endsWith("wpt/run.mjs")) {
-  const [root, filter] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
-  const outcome = await runAll(root, filter);
+const [root, filter] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
+const outcome = await runAll(root, filter);
+if (process.argv.includes("--json")) {
+  process.stdout.write(JSON.stringify(outcome), () => process.exit(0));
+} else {
   const all = Object.values(outcome);
   for (const [file, { passed, failed }] of Object.entries(outcome)) {
     if (failed.length > 0) console.log(`${file}: ${passed} passed, ${failed.length} failed`);
