@@ -7,7 +7,7 @@ use deputy_declaration::types::{App, AuthKind, Origin, Scope};
 use serde::Serialize;
 
 use super::{Caller, Deputy, Error, Problem};
-use crate::app::{self, AppSummary, Difference};
+use crate::app::{self, AppSummary, Difference, words};
 
 #[derive(Debug, Serialize)]
 pub struct AppList {
@@ -66,6 +66,7 @@ pub struct AppDetail {
     /// Where credentials may go, in words.
     pub reach: Vec<String>,
     pub methods: Vec<MethodDetail>,
+    pub actions: Vec<ActionBrief>,
     pub app: App,
 }
 
@@ -79,6 +80,21 @@ pub struct MethodDetail {
     pub help: Option<String>,
     pub scopes: Vec<Scope>,
     pub rule_sets: Vec<String>,
+    /// Of each rule set, in its order: `header Authorization: Bearer {bot}`.
+    pub rules: Vec<Vec<String>>,
+}
+
+/// An action on one line; `deputy action show` tells all of it.
+#[derive(Debug, Serialize)]
+pub struct ActionBrief {
+    pub name: String,
+    pub label: String,
+    pub summary: String,
+    /// All of one of the lists. Empty: none that is known.
+    pub scopes: Vec<Vec<String>>,
+    /// The same in words.
+    #[serde(skip)]
+    pub needs: String,
 }
 
 #[derive(Debug)]
@@ -185,15 +201,23 @@ fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
             help: method.help.clone(),
             scopes,
             rule_sets: method.rule_sets.iter().map(|set| set.name.clone()).collect(),
+            rules: method.rule_sets.iter().map(|set| set.rules.iter().map(words::rule).collect()).collect(),
         }
     });
     let methods = methods.collect();
     let reach = app.reach.origins.iter().map(|origin| match origin {
-        Origin::Exact(origin) => origin.clone(),
-        Origin::Label(label) => format!("https://{{{}}}{}", label.input, label.suffix),
         Origin::Pinned(input) => format!("the origin of {{{input}}}, pinned at connect"),
+        other => words::origin(other),
     });
     let reach = reach.collect();
+    let actions = app.actions.iter().map(|action| ActionBrief {
+        name: action.name.clone(),
+        label: action.label.clone(),
+        summary: action.summary.clone(),
+        scopes: action.scopes.clone(),
+        needs: words::scopes(action),
+    });
+    let actions = actions.collect();
     let evidence = format!("{:?}", app.evidence.level).to_lowercase();
-    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, app }
+    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, actions, app }
 }

@@ -15,14 +15,6 @@ pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod types;
-pub mod expression;
-pub mod programs;
-pub mod records;
-pub mod schedule;
-pub mod source;
-#[cfg(test)]
-mod testing;
-pub mod types;
 
 pub use error::WorkflowError;
 pub use types::*;
