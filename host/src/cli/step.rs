@@ -69,20 +69,30 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         }
         Command::Check { path } => {
             let checked = deputy.step_check(caller, read_program(&path)?).await?;
-            output.emit(&checked, || match checked.props.is_empty() {
-                true => format!("{GOOD}ok{GOOD:#}: needs nothing"),
-                false => {
-                    let rows: Vec<_> = checked
-                        .props
-                        .iter()
-                        .map(|prop| {
-                            let need = if prop.optional { "optional" } else { "required" };
-                            let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
-                            [prop.name.clone(), prop.kind.word(), need.to_owned(), help]
-                        })
-                        .collect();
-                    format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
+            output.emit(&checked, || {
+                let mut text = match (checked.command, checked.props.is_empty()) {
+                    (true, _) => format!(
+                        "{GOOD}ok{GOOD:#}: a WASI command, which declares no props: its input is its standard input, its \
+                         output its standard output"
+                    ),
+                    (false, true) => format!("{GOOD}ok{GOOD:#}: needs nothing"),
+                    (false, false) => {
+                        let rows: Vec<_> = checked
+                            .props
+                            .iter()
+                            .map(|prop| {
+                                let need = if prop.optional { "optional" } else { "required" };
+                                let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
+                                [prop.name.clone(), prop.kind.word(), need.to_owned(), help]
+                            })
+                            .collect();
+                        format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
+                    }
+                };
+                if !checked.wasi.is_empty() {
+                    text.push_str(&format!("\n{DIM}imports {}{DIM:#}", checked.wasi.join(", ")));
                 }
+                text
             })?;
         }
         Command::Run { path, input, input_file, bind, ambient, timeout } => {

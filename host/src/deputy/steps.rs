@@ -26,6 +26,10 @@ pub struct StepNew {
 #[derive(Debug, Serialize)]
 pub struct StepChecked {
     pub props: Vec<Prop>,
+    /// A program whose input and output are its standard streams: it declares no props and takes any binding.
+    pub command: bool,
+    /// Interfaces of WASI that it imports.
+    pub wasi: Vec<String>,
 }
 
 /// One run, asked for.
@@ -161,7 +165,8 @@ impl Deputy {
     }
 
     pub async fn step_check(&self, _caller: &Caller, program: Program) -> Result<StepChecked, Error> {
-        Ok(StepChecked { props: self.steps()?.check(&program).await? })
+        let step = self.steps()?.load(&program).await?;
+        Ok(StepChecked { props: step.props().to_vec(), command: step.is_command(), wasi: step.wasi().to_vec() })
     }
 
     /// An error where the run could not begin; one that began says how it ended.

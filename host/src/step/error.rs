@@ -119,6 +119,7 @@ impl StepError {
             | Self::Call(_)
             | Self::Refused { .. }
             | Self::WrongWorld { .. }
+            | Self::MachineFull
             | Self::Deadline { .. }
             | Self::Cpu { .. }
             | Self::OutOfMemory { .. }

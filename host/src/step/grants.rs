@@ -21,7 +21,6 @@ pub enum Through<'a> {
     Nobody,
     /// None, from code that knows nothing of accounts (`wasi:http`): a marker may name one, else the ambient account
     /// that reaches the URL does, else the request carries no credential.
-    #[allow(dead_code, reason = "the WASI door is the one that names it")]
     Ambient,
 }
 

@@ -386,6 +386,11 @@ pub struct BodyStream {
 }
 
 impl BodyStream {
+    /// The guest wants to wait less than the host would.
+    pub fn at_most_idle(&mut self, idle: Duration) {
+        self.idle = self.idle.min(idle);
+    }
+
     fn end(&mut self) {
         self.body = None;
         self.permit = None;
