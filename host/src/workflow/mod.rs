@@ -8,14 +8,7 @@ pub mod check;
 pub mod engine;
 pub mod error;
 pub mod expression;
-pub mod programs;
-pub mod records;
-pub mod schedule;
-pub mod source;
-#[cfg(test)]
-mod testing;
-pub mod types;
-pub mod expression;
+pub mod hook;
 pub mod programs;
 pub mod records;
 pub mod schedule;
