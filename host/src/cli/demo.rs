@@ -55,7 +55,8 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     let deputy = Deputy::with_config(config)?;
     let caller = Caller::local();
 
-    let source = AppSource::Toml { file: "demo/app.toml".to_owned(), text: provider.app_toml() };
+    let source =
+        AppSource::Toml { file: "demo/app.toml".to_owned(), text: provider.app_toml(), beside: Default::default() };
     let installed = deputy.app_install(&caller, source).await?;
     let app = installed.slug;
     say(&format!("{BOLD}2.{BOLD:#} Its app.toml became a component and was installed as `{app}`."));

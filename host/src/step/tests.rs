@@ -24,11 +24,11 @@ pub(super) struct Fake {
     pub(super) given_up: Arc<AtomicUsize>,
     pub(super) grants: std::sync::Mutex<Vec<Grant>>,
     /// As they came; the grants stand in the same order. Plain ones have none.
-    requests: std::sync::Mutex<Vec<Seen>>,
+    pub(super) requests: std::sync::Mutex<Vec<Seen>>,
 }
 
 /// What came of a request.
-struct Seen {
+pub(super) struct Seen {
     plain: bool,
     url: String,
     headers: HeaderMap,

@@ -115,7 +115,7 @@ export class Sandbox {
 
   #start(prop, method, url, headers, body, _timeoutMs, identity) {
     const copy = body === null ? null : Buffer.from(body);
-    const request = { prop, method, url, headers: headers.map(([name, value]) => [name, value]), body: copy, identity };
+    const request = { prop, method, url, headers: [...headers].map(([name, value]) => [name, value]), body: copy, identity };
     this.requests.push(request);
     const refusal = this.refuse?.(request);
     if (refusal) throw refusal;

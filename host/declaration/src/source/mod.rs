@@ -4,10 +4,17 @@
 //! apps share is a default. `docs/app-toml.md` lists every key. Every mistake is told at its line and column, with the
 //! nearest right word, and as many as can be found at once.
 
+mod actions;
 mod app;
+mod beside;
+mod json;
+mod marker;
 mod method;
+mod pagination;
 mod placeholder;
 pub mod reader;
+mod request;
+mod signals;
 
 use std::fmt;
 use std::ops::Range;
@@ -15,6 +22,7 @@ use std::ops::Range;
 use crate::types::App;
 use crate::validate::validate;
 
+pub use beside::Beside;
 use reader::Reader;
 
 /// One mistake in an `app.toml`.
@@ -71,10 +79,15 @@ impl Problems {
     }
 }
 
-/// Reads and validates an `app.toml`. `file_name` only stands in the problems.
+/// Reads and validates an `app.toml` that stands alone. `file_name` only stands in the problems.
 pub fn parse(file_name: &str, text: &str) -> Result<App, Problems> {
+    parse_with(file_name, text, &Beside::default())
+}
+
+/// As [`parse`], with the scripts that stand beside it.
+pub fn parse_with(file_name: &str, text: &str, beside: &Beside) -> Result<App, Problems> {
     let mut reader = Reader::new(text);
-    let app = app::read(&mut reader);
+    let app = app::read(&mut reader, beside);
     if reader.faults.is_empty()
         && let Some(app) = &app
     {

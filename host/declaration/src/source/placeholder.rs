@@ -89,7 +89,7 @@ fn placeholder(body: &str, names: Names<'_>) -> Result<Part, (String, Option<Str
     let known: Vec<&str> = names.tokens.iter().chain(names.inputs).map(String::as_str).collect();
     let help = match suggest::nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{{{near}}}`?"),
-        None if known.is_empty() => "no name is declared here: declare an input, [inputs.…]".to_owned(),
+        None if known.is_empty() => format!("no name is declared here: {}", names.declare),
         None => format!("declared here: {}", known.join(", ")),
     };
     Err((format!("`{{{name}}}` is not declared"), Some(help)))

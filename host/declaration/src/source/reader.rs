@@ -53,7 +53,12 @@ impl<'t> Table<'t> {
 pub(super) struct Names<'n> {
     pub inputs: &'n [String],
     pub tokens: &'n [String],
+    /// How to declare one: `declare an input, [inputs.…]`.
+    pub declare: &'static str,
 }
+
+/// The names of a place where the app's inputs may stand.
+pub(super) const DECLARE_INPUT: &str = "declare an input, [inputs.…]";
 
 impl<'s> Reader<'s> {
     pub fn new(text: &'s str) -> Self {

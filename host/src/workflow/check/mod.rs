@@ -9,6 +9,9 @@ mod props;
 mod steps;
 mod texts;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ pub(super) fn fault(workflow: &Workflow, index: usize, path: &Path, items: bool)
         name => {
             let help = match workflow.steps.iter().any(|step| step.name == name) {
                 true => format!("write `steps.{name}.output`"),
-                false => guess(name, &ROOTS),
+                false => guess(name, if items { &ROOTS } else { &ROOTS[..4] }),
             };
             found(root, format!("there is nothing named `{name}`"), Some(help))
         }

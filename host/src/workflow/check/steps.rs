@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{AccountFacts, Known, Unknown, props};
 use crate::step::{Call, Prop, PropKind};
+use crate::workflow::expression::syntax::is_template;
 use crate::workflow::source::{Source, child};
 use crate::workflow::types::{Step, StepWhat};
 
@@ -181,7 +182,9 @@ fn http_step(source: &mut Source<'_>, path: &str, call: &Call, account: &Account
         let place = child(&path, "path");
         source.fault(source.span(&place), format!("{origin} is beyond the reach of {name}"), Some(help));
     }
-    if let (Some(identity), Some(method)) = (&call.identity, app.methods.get(account.method)) {
+    // One with an expression in it is told as such.
+    let identity = call.identity.as_ref().filter(|text| !is_template(text));
+    if let (Some(identity), Some(method)) = (identity, app.methods.get(account.method)) {
         let sets: Vec<&str> = method.rule_sets.iter().map(|set| set.name.as_str()).collect();
         if !sets.contains(&identity.as_str()) {
             let help = match nearest(identity, sets.iter().copied()) {

@@ -8,7 +8,7 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::syntax::Gives;
-use super::values;
+use super::values::{self, Budget};
 
 /// Of the engine, with what they give; none: it depends.
 const ENGINE: &[(&str, Option<Gives>)] = &[
@@ -51,7 +51,6 @@ const ENGINE: &[(&str, Option<Gives>)] = &[
     ("string", Some(Gives::Text)),
     ("sum", None),
     ("title", Some(Gives::Text)),
-    ("tojson", Some(Gives::Text)),
     ("trim", Some(Gives::Text)),
     ("unique", Some(Gives::List)),
     ("upper", Some(Gives::Text)),
@@ -131,6 +130,7 @@ pub fn install(environment: &mut Environment<'static>) {
     environment.add_filter("b64", |text: &str| STANDARD.encode(text));
     environment.add_filter("b64decode", b64decode);
     environment.add_filter("date", date);
+    environment.add_filter("tojson", tojson);
     environment.add_filter("fromjson", |text: &str| match serde_json::from_str(text) {
         Ok(json) => Ok(values::from_json(&json)),
         Err(error) => Err(invalid(format!("this is no JSON: {error}"))),
@@ -144,6 +144,14 @@ fn invalid(message: impl Into<String>) -> Error {
 fn b64decode(text: &str) -> Result<String, Error> {
     let bytes = STANDARD.decode(text.trim()).map_err(|_| invalid("this is no base64"))?;
     String::from_utf8(bytes).map_err(|_| invalid("this is base64 of something that is no text"))
+}
+
+/// As it is, where the engine's own escapes for pages. `| tojson(indent=true)` for people.
+fn tojson(value: Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<bool> = options.get("indent")?;
+    options.assert_all_used()?;
+    let json = values::to_json(&value, &mut Budget::new())?;
+    Ok(if indent == Some(true) { format!("{json:#}") } else { json.to_string() })
 }
 
 /// `| date("%d.%m.%Y", zone="Europe/Berlin")`: of an RFC 3339 time, or of seconds since 1970.

@@ -14,6 +14,7 @@ mod values;
 mod tests;
 
 pub use evaluate::{EvalError, Evaluated, evaluate_step, items, when};
+pub use filters::names as filter_names;
 pub use scope::{Scope, StepError, StepLeft, TriggerFacts};
 
 /// Does this name one file in a folder, on any system?

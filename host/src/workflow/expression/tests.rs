@@ -95,7 +95,7 @@ fn any_other_text_gives_a_text() {
         ("'{{ trigger.body.user }}!'", "{\"id\":12345678901,\"name\":\"Ada Löwe\"}!"),
         ("'<b>{{ \"<i>\" }}</b>'", "<b><i></b>"),
         ("'{% for label in steps.issue.output.labels %}{{ loop.index }}{{ label.name }} {% endfor %}'", "1bug 2ui "),
-        ("\"{{ workflow.name }}\\n\"", "welcome\n"),
+        ("\"{{ workflow.name }}!\\n\"", "welcome!\n"),
         ("'{% if trigger.kind == \"http\" %}yes{% endif %}'", "yes"),
         ("'{% set n = 2 %}{{ n + 1 }}'", "3"),
         ("'plain { text }'", "plain { text }"),
@@ -115,6 +115,7 @@ fn filters_do_what_the_page_says() {
         ("'{{ \"dXNlcjpwYXNz\" | b64decode }}'", json!("user:pass")),
         ("'{{ \"[1, 2]\" | fromjson }}'", json!([1, 2])),
         ("'{{ trigger.body.tags | tojson }}'", json!("[\"a\",\"b\"]")),
+        ("'{{ {\"a\": \"<&>\"} | tojson }}'", json!("{\"a\":\"<&>\"}")),
         ("'{{ trigger.body.tags | join(\", \") | upper }}'", json!("A, B")),
         ("'{{ trigger.body.tags | length }}'", json!(2)),
     ] {

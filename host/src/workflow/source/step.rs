@@ -156,7 +156,9 @@ fn is_word(text: &str) -> bool {
 }
 
 fn accounts(reader: &mut Reader<'_>, table: &Table<'_>, path: &str, aliases: &Aliases, step: &mut Step) {
-    let program = matches!(step.what, StepWhat::Program { .. });
+    // By its key: what could not be read of it is told already.
+    let Some(kind) = table.entries.iter().find(|entry| KINDS.contains(&entry.key)) else { return };
+    let program = ["script", "component"].contains(&kind.key);
     let mut bind = |reader: &mut Reader<'_>, prop: &str, value: &Spanned<DeValue<'_>>| {
         let place = child(&child(path, "accounts"), prop);
         let Some(name) = account(reader, value, &place) else { return };

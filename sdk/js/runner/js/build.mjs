@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -15,6 +15,11 @@ const replacements = {
   setup({ onResolve, onLoad }) {
     // UTF-8 by the host.
     onResolve({ filter: /fallback\/utf8\.auto\.js$/ }, () => ({ path: path.join(here, "globals/utf8.js") }));
+    // A snapshot has no random numbers; names that are unique in one bundle need none.
+    onLoad({ filter: /core-js\/internals\/uid\.js$/ }, () => ({
+      contents: 'let id = 0; module.exports = (key) => { id += 1; return `Symbol(${key ?? ""})_${id}`; };',
+      loader: "js",
+    }));
     // Tables of international names: made at the first use.
     onResolve({ filter: /^tr46$/ }, () => ({ path: path.join(here, "globals/tr46.js") }));
     onResolve({ filter: /^tr46-real$/ }, () => ({ path: require.resolve("tr46") }));
@@ -50,5 +55,7 @@ export async function bundle() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const given = process.argv.slice(2).find((argument) => argument.startsWith("--outfile="));
   if (given === undefined) throw new Error("say where it goes: --outfile=FILE");
-  await writeFile(given.slice("--outfile=".length), await bundle());
+  const file = given.slice("--outfile=".length);
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFile(file, await bundle());
 }
