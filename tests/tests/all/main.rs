@@ -15,3 +15,4 @@ mod refresh;
 mod script_env;
 mod steps;
 mod support;
+mod workflow;
