@@ -83,6 +83,29 @@ impl Grants {
         self.limits.get(prop).map(|limit| limit.narrow.clone())
     }
 
+    /// A sentence for each account that lacks a scope which its prop declares. An account whose scopes nobody told
+    /// lacks nothing that is known.
+    pub fn lacking(props: &[Prop], bindings: &BTreeMap<String, Bound>) -> Vec<String> {
+        let lack = |prop: &Prop| {
+            let (need, bound) = (app_need(prop)?, bindings.get(&prop.name)?);
+            let lacks: Vec<&str> =
+                need.scopes.iter().filter(|scope| !bound.scopes.contains(scope)).map(String::as_str).collect();
+            if lacks.is_empty() || bound.scopes.is_empty() {
+                return None;
+            }
+            let asked: Vec<String> = lacks.iter().map(|scope| format!("--add-scope {scope}")).collect();
+            Some(format!(
+                "prop `{}` declares the scopes {}, which {} was not granted: `deputy account reconnect {} {}` asks for them",
+                prop.name,
+                lacks.join(", "),
+                bound.name,
+                bound.name,
+                asked.join(" ")
+            ))
+        };
+        props.iter().filter_map(lack).collect()
+    }
+
     /// The stand-ins for the tokens of a prop's account, by the names under which code knows them.
     pub fn markers_of(&self, prop: &str) -> BTreeMap<String, String> {
         self.markers.of(prop)

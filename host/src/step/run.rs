@@ -293,7 +293,7 @@ impl Seat {
 
     /// One run. `look` sees the store after the guest has ended, however it ended.
     async fn run<T>(&self, step: &Step, mut run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
-        let Prepared { input, grants, secrets } = match prepare(step, &mut run) {
+        let Prepared { input, grants, secrets, warnings } = match prepare(step, &mut run) {
             Ok(prepared) => prepared,
             Err(error) => return (Ran::unstarted(error), None),
         };
@@ -308,6 +308,9 @@ impl Seat {
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
         let requests = Requests::new(run.road, caller, limits.clone(), grants, secrets.clone());
         let log = Log::new(&limits, run.log, secrets.clone());
+        for warning in warnings {
+            log.write(Time::now(), LogLevel::Warn, warning);
+        }
         let way = Way::new(requests, log);
         let door = step.door(&way, &limits, &input);
         let mut store = self.room.store(Host::new(self.room.limits(), way, cpu.clone(), door));
@@ -401,6 +404,8 @@ struct Prepared {
     input: String,
     grants: Grants,
     secrets: Secrets,
+    /// For the log, before anything runs.
+    warnings: Vec<String>,
 }
 
 /// Takes input and bindings out of the run, if they fit the props.
@@ -416,6 +421,7 @@ fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
         }
     };
     let secrets = Secrets::of(props, &fields);
+    let warnings = Grants::lacking(props, &run.bindings);
     let grants = Grants::new(props, std::mem::take(&mut run.bindings), &run.ambient)?;
     let input = match &step.code {
         Code::Script(..) => script::input(&fields, &run.context).to_string(),
@@ -427,7 +433,7 @@ fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
             fix: Some("let the step fetch large data itself".to_owned()),
         });
     }
-    Ok(Prepared { input, grants, secrets })
+    Ok(Prepared { input, grants, secrets, warnings })
 }
 
 /// Runs a guest until it ends, uses up its CPU budget, or is late.

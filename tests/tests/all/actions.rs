@@ -329,7 +329,7 @@ async fn the_worker_executes_actions_and_calls_of_workflows() {
     apps.iter().for_each(|app| world.connect(app));
     let facade = world.facade();
     let caller = Caller::local();
-    let id = |name: &'static str| async { facade.account_show(&caller, name).await.expect("an account").id };
+    let id = |name: &'static str| async { facade.account_show(&caller, name).await.expect("an account").account.id };
     let (github, slack) = (id("github/work").await, id("slack/work").await);
     let worker = facade.worker().await.expect("a worker");
     let run = RunId::new();
@@ -376,7 +376,7 @@ async fn the_worker_executes_actions_and_calls_of_workflows() {
     assert_eq!(std::fs::read_to_string(first).expect("the file"), "{\"id\":7}");
     // Deleted in the middle of a run.
     world.wire.settled("the calls");
-    facade.account_delete(&caller, "github/work").await.expect("deleted");
+    facade.account_delete(&caller, "github/work", false).await.expect("deleted");
     let ran = worker.perform(&caller, task(call("b.json"), github, Value::Null)).await;
     let error = ran.result.expect_err("it runs");
     assert_eq!(error.code(), "account_not_found", "{error}");
