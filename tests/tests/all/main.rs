@@ -13,3 +13,4 @@ mod peer;
 mod refresh;
 mod steps;
 mod support;
+mod workflow_check;
