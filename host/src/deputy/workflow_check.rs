@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
 use deputy_declaration::types::{App, AuthKind};
 use serde::Serialize;
 
@@ -14,7 +12,7 @@ use crate::app::Catalog;
 use crate::step::Prop;
 use crate::workflow::check::{AccountFacts, Checked, Known, ProgramFacts, Unknown, check};
 use crate::workflow::source::{MAX_FILE_BYTES, Source};
-use crate::workflow::{StepWhat, Trigger, Workflow};
+use crate::workflow::{StepWhat, Trigger, Workflow, programs};
 
 /// A workflow's file, read.
 #[derive(Debug)]
@@ -153,16 +151,9 @@ impl Deputy {
 
     async fn program_facts(&self, path: &Path) -> Result<(String, Program, Vec<Prop>), Error> {
         let program = read_program(path)?;
-        let hash = HEXLOWER.encode(digest(&SHA256, program_bytes(&program)).as_ref());
+        let hash = programs::hash(programs::bytes(&program));
         let props = self.steps()?.check(&program).await?;
         Ok((hash, program, props))
-    }
-}
-
-fn program_bytes(program: &Program) -> &[u8] {
-    match program {
-        Program::Component(bytes) => bytes,
-        Program::Script(script) => script.source.as_bytes(),
     }
 }
 
@@ -187,7 +178,7 @@ fn summary(ready: &Ready) -> WorkflowChecked {
         },
         accounts: bound.iter().map(|(prop, account)| (prop.clone(), account.name.clone())).collect(),
         program_bytes: match &step.what {
-            StepWhat::Program { hash, .. } => ready.programs.get(hash).map(|program| program_bytes(program).len()),
+            StepWhat::Program { hash, .. } => ready.programs.get(hash).map(|program| programs::bytes(program).len()),
             StepWhat::Action { .. } | StepWhat::Http(_) => None,
         },
     });

@@ -16,3 +16,4 @@ mod script_env;
 mod steps;
 mod support;
 mod workflow;
+mod workflow_check;

@@ -23,6 +23,7 @@ use crate::types::App;
 use crate::validate::validate;
 
 pub use beside::Beside;
+pub use pagination::next as next_page;
 use reader::Reader;
 
 /// One mistake in an `app.toml`.

@@ -42,7 +42,8 @@ pub(super) fn lists(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, path:
     }
 }
 
-fn next(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, path: &str) -> Option<NextPage> {
+/// The way from page to page, as `next` of `[pagination]` has it.
+pub fn next(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, path: &str) -> Option<NextPage> {
     reader.at(path, value.span());
     if value.get_ref().is_str() {
         return reader.choice(value, "next", &[("link-header", ())]).map(|()| NextPage::LinkHeader);

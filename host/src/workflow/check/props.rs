@@ -1,11 +1,10 @@
 //! A step's input against the props of what it runs.
 
 use deputy_declaration::nearest;
-use deputy_declaration::types::{ActionProp, ActionPropKind};
 use serde_json::{Map, Value};
 
 use super::texts::word;
-use crate::step::{Choice, ItemKind, Prop, PropKind};
+use crate::step::{ItemKind, Prop, PropKind};
 use crate::workflow::expression::syntax::{self, Gives, Shape};
 use crate::workflow::source::{Source, child};
 
@@ -169,28 +168,5 @@ fn wants(kind: &PropKind) -> &'static str {
         PropKind::List { of: ItemKind::Boolean } => "a list of true or false",
         PropKind::List { of: ItemKind::Object } => "a list of objects",
         PropKind::List { of: ItemKind::Json } => "a list",
-    }
-}
-
-/// An action's prop in the words of a step's. Its JSON was checked with the declaration.
-pub(super) fn of_action(prop: &ActionProp) -> Prop {
-    let json = |text: &String| serde_json::from_str::<Value>(text).unwrap_or_else(|_| Value::String(text.clone()));
-    Prop {
-        name: prop.name.clone(),
-        kind: match prop.kind {
-            ActionPropKind::Text => PropKind::Text,
-            ActionPropKind::Integer => PropKind::Integer,
-            ActionPropKind::Number => PropKind::Number,
-            ActionPropKind::Boolean => PropKind::Boolean,
-            ActionPropKind::Object => PropKind::Object,
-            ActionPropKind::Json => PropKind::Json,
-            ActionPropKind::TextList => PropKind::List { of: ItemKind::Text },
-        },
-        label: Some(prop.label.clone()),
-        help: prop.help.clone(),
-        optional: prop.optional,
-        default: prop.default.as_ref().map(json),
-        options: prop.choices.iter().map(|text| Choice { label: text.clone(), value: json(text) }).collect(),
-        secret: false,
     }
 }

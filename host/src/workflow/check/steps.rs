@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{AccountFacts, Known, Unknown, props};
-use crate::step::{Call, Prop, PropKind};
+use crate::step::{Call, Prop, PropKind, action};
 use crate::workflow::expression::syntax::is_template;
 use crate::workflow::source::{Source, child};
 use crate::workflow::types::{Step, StepWhat};
@@ -108,7 +108,7 @@ fn action_step(
     if let Some(account) = account.filter(|account| account.app != slug) {
         wrong_app(source, &account_path(path, "account"), &what, slug, account);
     }
-    let Some(action) = app.actions.iter().find(|action| action.name == name) else {
+    let Some(found) = app.actions.iter().find(|action| action.name == name) else {
         let names: Vec<&str> = app.actions.iter().map(|action| action.name.as_str()).collect();
         let help = match nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean \"{slug}/{near}\"?"),
@@ -118,10 +118,12 @@ fn action_step(
         return source.fault(source.span(&place), format!("{slug} has no action `{name}`"), Some(help));
     };
     if let Some(account) = account.filter(|account| account.app == slug) {
-        scopes(source, &account_path(path, "account"), &what, account, &action.scopes);
+        scopes(source, &account_path(path, "account"), &what, account, &found.scopes);
     }
-    let props: Vec<Prop> = action.props.iter().map(props::of_action).collect();
-    props::check(source, path, &what, &props, input);
+    match action::declared(found) {
+        Ok(props) => props::check(source, path, &what, &props, input),
+        Err(error) => source.fault(source.span(&place), error.to_string(), error.fix()),
+    }
 }
 
 /// What the file binds, and the accounts that were found.

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use deputy_declaration::source::reader::{Reader, Table, a};
-use deputy_declaration::types::NextPage;
-use serde_json::Value;
+use deputy_declaration::source::next_page;
+use deputy_declaration::source::reader::{Reader, Table};
 use serde_spanned::Spanned;
 use toml::de::DeValue;
 
@@ -167,29 +166,10 @@ fn pages(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, path: &str) -> O
     let default = Pages::default();
     Some(Pages {
         items: pointer(reader, &table, "items", path),
-        next: next(reader, &table, path),
+        next: table.get("next").and_then(|value| next_page(reader, value, &child(path, "next"))),
         most_pages: count(reader, &table, "max-pages", MAX_PAGES, default.most_pages),
         most_items: count(reader, &table, "max-items", MAX_ITEMS, default.most_items),
     })
-}
-
-/// The declaration's own words: `"link-header"`, `{ cursor = { at, field } }`, `{ page = { field, first } }`, …
-fn next(reader: &mut Reader<'_>, table: &Table<'_>, path: &str) -> Option<NextPage> {
-    let value = table.get("next")?;
-    let given = json(reader, value, &child(path, "next"));
-    if !matches!(given, Value::String(_) | Value::Object(_)) {
-        reader.fault(value.span(), format!("`next` is a table or \"link-header\", not {}", a(value.get_ref())), None);
-        return None;
-    }
-    match serde_json::from_value(given) {
-        Ok(next) => Some(next),
-        Err(error) => {
-            let help = "\"link-header\", { url = \"/next\" }, { cursor = { at = \"/next\", field = \"cursor\" } }, \
-                        { page = { field = \"page\", first = 1 } } or { offset = \"offset\" }";
-            reader.fault(value.span(), format!("`next` is not understood: {error}"), Some(help.to_owned()));
-            None
-        }
-    }
 }
 
 fn pointer(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, path: &str) -> Option<String> {
