@@ -11,7 +11,7 @@ mod steps;
 use std::sync::{Arc, OnceLock};
 
 pub use accounts::*;
-pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
+pub use apps::{ActionBrief, AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
 pub use error::{Error, Problem};
 pub use steps::{StepChecked, StepNew, StepRan, StepRun, read_program};
 
