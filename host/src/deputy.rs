@@ -3,28 +3,38 @@
 //! Opening is lazy: listing apps opens no store, checking an app starts no step engine.
 
 mod accounts;
+mod actions;
 mod apps;
 mod error;
 mod requests;
 mod steps;
+mod work;
+mod workflow_check;
 
 use std::sync::{Arc, OnceLock};
 
 pub use accounts::*;
-pub use apps::{ActionBrief, AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
+pub use actions::{ActionDetail, ActionList, ActionRun, ActionSends, ActionSummary, PropDetail};
+pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
 pub use error::{Error, Problem};
+pub use requests::CallRun;
 pub use steps::{StepChecked, StepNew, StepRan, StepRun, read_program};
+pub use work::Worker;
+pub use workflow_check::{StepSummary, WorkflowChecked, WorkflowFile};
 
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
 pub use crate::egress::{Answer, AnswerBody, Body, Request as HttpRequest};
-pub use crate::step::{Language, LogLine, Output, Program, Prop, PropKind, RequestSummary};
+pub use crate::step::{
+    AnswerRules, Call, CallBody, CallRetry, Files, Language, LogLine, Output, Pages, Parse, Program, Prop, PropKind,
+    RequestSummary, Taken,
+};
 pub use crate::vault::Secret;
 
 use crate::account::Accounts;
 use crate::app::Catalog;
 use crate::egress::{Egress, FileAudit};
-use crate::step::{Steps, StepsConfig};
+use crate::step::Steps;
 use crate::store::SledStore;
 use crate::vault::{KeySource, Vault};
 use crate::wasm::Apps as AppsEngine;
@@ -33,7 +43,7 @@ pub struct Deputy {
     config: Config,
     catalog: Arc<Catalog>,
     apps_engine: OnceLock<AppsEngine>,
-    steps: OnceLock<Steps>,
+    steps: Arc<work::Engine>,
     opened: tokio::sync::OnceCell<Opened>,
 }
 
@@ -56,13 +66,8 @@ impl Deputy {
             tracing::warn!("core dumps of this process cannot be switched off: {error}");
         }
         let catalog = Arc::new(Catalog::open(&config.data.join("apps"))?);
-        Ok(Self {
-            config,
-            catalog,
-            apps_engine: OnceLock::new(),
-            steps: OnceLock::new(),
-            opened: tokio::sync::OnceCell::new(),
-        })
+        let steps = Arc::new(work::Engine::new(config.data.join("cache")));
+        Ok(Self { config, catalog, apps_engine: OnceLock::new(), steps, opened: tokio::sync::OnceCell::new() })
     }
 
     pub fn config(&self) -> &Config {
@@ -103,10 +108,6 @@ impl Deputy {
     }
 
     fn steps(&self) -> Result<&Steps, Error> {
-        if let Some(steps) = self.steps.get() {
-            return Ok(steps);
-        }
-        let steps = Steps::new(StepsConfig { cache: Some(self.config.data.join("cache")), ..StepsConfig::default() })?;
-        Ok(self.steps.get_or_init(|| steps))
+        Ok(self.steps.get()?)
     }
 }

@@ -156,7 +156,14 @@ async fn step(
         input["note"] = provider.secrets().last().cloned().unwrap_or_default().into();
     }
     let bindings = BTreeMap::from([("demo".to_owned(), account.to_owned())]);
-    let run = StepRun { program: Program::Component(STEP.into()), input, bindings, timeout: None, log: None };
+    let run = StepRun {
+        program: Program::Component(STEP.into()),
+        input,
+        bindings,
+        ambient: Vec::new(),
+        timeout: None,
+        log: None,
+    };
     // Secrets that are issued during the run count too, so the needles are gathered when the search begins.
     let found = |memory: &[u8]| needles(&provider.secrets()).is_match(memory);
     deputy.step_run_inspected(caller, run, &found).await

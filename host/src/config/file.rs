@@ -54,11 +54,15 @@ pub(super) fn parse(path: &Path, text: &str, folder: &Path) -> Result<File, Conf
 }
 
 fn egress(reader: &Reader<'_>, table: &DeTable<'_>, folder: &Path) -> Result<Policy, ConfigError> {
-    reader.known("egress", table, &["allow", "resolve", "ca", "limits"])?;
+    reader.known("egress", table, &["allow", "plain", "resolve", "ca", "limits"])?;
     let mut policy = Policy::default();
     if let Some(value) = table.get("allow") {
         let entries = reader.array(value)?.iter();
         policy.allow = entries.map(|entry| reader.parsed(entry, values::address)).collect::<Result<_, _>>()?;
+    }
+    if let Some(value) = table.get("plain") {
+        let entries = reader.array(value)?.iter();
+        policy.plain = entries.map(|entry| reader.parsed(entry, values::plain_host)).collect::<Result<_, _>>()?;
     }
     if let Some(value) = table.get("resolve") {
         policy.resolve = resolve(reader, reader.table(value)?)?;

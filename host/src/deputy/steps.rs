@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Answer, Caller, Deputy, Error, HttpRequest};
+use super::{Answer, Caller, Deputy, Error, HttpRequest, work};
 use crate::caller::Via;
-use crate::egress::{Credential, Egress, EgressError, Grant, Tokens};
+use crate::egress::{Credential, Egress, EgressError, Grant, Tokens, plain_refusal};
 use crate::ids::RunId;
 use crate::step::{
     self, Bound, Language, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
@@ -36,6 +36,8 @@ pub struct StepRun {
     pub input: serde_json::Value,
     /// Prop → account, by any of an account's names.
     pub bindings: BTreeMap<String, String>,
+    /// Props to mark ambient, besides those that the step marks itself.
+    pub ambient: Vec<String>,
     pub timeout: Option<Duration>,
     /// Lines as they come.
     pub log: Option<tokio::sync::mpsc::UnboundedSender<LogLine>>,
@@ -60,7 +62,7 @@ pub struct StepRan {
 }
 
 impl StepRan {
-    fn new(run: RunId, ran: Ran) -> Self {
+    pub(super) fn new(run: RunId, ran: Ran) -> Self {
         let (output, error) = match ran.result {
             Ok(output) => (Some(output), None),
             Err(error) => (None, Some(error.into())),
@@ -116,9 +118,9 @@ pub fn read_program(path: &Path) -> Result<Program, Error> {
 }
 
 /// The road as a run sees it: accounts of its grant, and nothing that opens a token.
-struct Granted {
-    egress: Arc<Egress>,
-    tokens: Arc<dyn Tokens>,
+pub(super) struct Granted {
+    pub egress: Arc<Egress>,
+    pub tokens: Arc<dyn Tokens>,
 }
 
 impl Road for Granted {
@@ -192,7 +194,9 @@ impl Deputy {
         let id = RunId::new();
         let mut bindings = BTreeMap::new();
         let needs_accounts = props.iter().any(|prop| matches!(prop.kind, PropKind::App(_)));
-        let road: Arc<dyn Road> = if needs_accounts || !run.bindings.is_empty() {
+        // Without accounts and without plain hosts nothing can go out, and no store is opened.
+        let plain = !self.config.egress.plain.is_empty();
+        let road: Arc<dyn Road> = if needs_accounts || plain || !run.bindings.is_empty() {
             let opened = self.opened().await?;
             for (prop, name) in &run.bindings {
                 bindings.insert(prop.clone(), self.bind(caller, name).await?);
@@ -210,6 +214,7 @@ impl Deputy {
             input: run.input,
             context: serde_json::Value::Null,
             bindings,
+            ambient: run.ambient,
             road,
             limits,
             log: run.log,
@@ -220,25 +225,12 @@ impl Deputy {
     /// An account as a run holds it.
     pub(super) async fn bind(&self, caller: &Caller, name: &str) -> Result<Bound, Error> {
         let account = self.opened().await?.accounts.show(caller, name).await?;
-        let declaration = self.catalog.pinned(&account.app_hash)?.app;
-        let method = declaration.methods.iter().position(|method| method.id == account.method).ok_or_else(|| {
-            Error::new("method_unknown", format!("{} has no method `{}`", declaration.slug, account.method))
-        })?;
-        Ok(Bound {
-            account: account.id,
-            app: account.app,
-            name: account.name,
-            identity: account.identity,
-            scopes: account.scopes,
-            inputs: account.inputs,
-            origins: account.origins,
-            declaration,
-            method,
-        })
+        Ok(work::bound(&self.catalog, account)?)
     }
 }
 
-/// The road of a run without accounts: nothing can be asked of it, and no store is opened for it.
+/// The road of a run without accounts, where the operator allows no plain host: it leads nowhere, and no store is
+/// opened for it.
 struct NoAccounts;
 
 impl Road for NoAccounts {
@@ -249,8 +241,8 @@ impl Road for NoAccounts {
     fn send_plain<'a>(
         &'a self,
         _caller: &'a Caller,
-        _request: HttpRequest,
+        request: HttpRequest,
     ) -> BoxFuture<'a, Result<Answer, EgressError>> {
-        Box::pin(async { Err(EgressError::Internal("a run without a road made a request".to_owned())) })
+        Box::pin(async move { Err(plain_refusal(&[], &request.url)) })
     }
 }

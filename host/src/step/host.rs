@@ -1,40 +1,44 @@
 //! What the host keeps for one running guest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_io::IoView;
 
+use super::grants::Through;
 use super::log::Log;
 use super::requests::{Ask, Pending, Refusal, RefusalCode, Requests};
-use super::{Bound, LogLine, RequestSummary, RunLimits};
-use crate::wasm::{Limits, Meter, Metered};
+use super::secrets::Secrets;
+use super::{Bound, LogLevel, LogLine, RequestSummary, RunLimits};
+use crate::time::Time;
+use crate::wasm::{CpuMeter, Limits, Meter, Metered};
 
 /// The store's data. It holds accounts by the props of this run and nothing that opens them.
 pub struct Host {
     pub meter: Meter,
     pub table: ResourceTable,
     pub log: Log,
-    bindings: BTreeMap<String, Bound>,
-    /// None while the component is only asked for its props.
+    pub cpu: Arc<CpuMeter>,
+    /// With all that the run may use. None while the component is only asked for its props.
     requests: Option<Requests>,
 }
 
-/// An account as the guest holds it: the prop's name. What it stands for stays in [`Host::bindings`].
+/// An account as the guest holds it: the prop's name. What it stands for stays with the run's grants.
 pub struct AccountHandle {
     prop: String,
 }
 
 impl Host {
     /// For a run.
-    pub fn new(limits: &Limits, bindings: BTreeMap<String, Bound>, requests: Requests, log: Log) -> Self {
-        Self { meter: Meter::new(limits), table: table(limits), log, bindings, requests: Some(requests) }
+    pub fn new(limits: &Limits, requests: Requests, log: Log, cpu: Arc<CpuMeter>) -> Self {
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, requests: Some(requests) }
     }
 
     /// For the question which props there are: no account, no request.
-    pub fn asking(limits: &Limits) -> Self {
-        let log = Log::new(&RunLimits { log_lines: 100, ..RunLimits::default() }, None);
-        Self { meter: Meter::new(limits), table: table(limits), log, bindings: BTreeMap::new(), requests: None }
+    pub fn asking(limits: &Limits, cpu: Arc<CpuMeter>) -> Self {
+        let log = Log::new(&RunLimits { log_lines: 100, ..RunLimits::default() }, None, Secrets::default());
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, requests: None }
     }
 
     pub fn requests(&self) -> Vec<RequestSummary> {
@@ -47,7 +51,7 @@ impl Host {
 
     /// The account bound to a prop.
     pub fn account(&mut self, prop: String) -> wasmtime::Result<Result<Resource<AccountHandle>, Refusal>> {
-        if !self.bindings.contains_key(&prop) {
+        if self.of_run(&prop).is_none() {
             let prop = super::props::short(&prop);
             let refusal = Refusal::new(RefusalCode::NotBound, format!("no account is bound to prop `{prop}`"))
                 .fix(format!("add `--bind {prop}=ACCOUNT`"));
@@ -59,13 +63,18 @@ impl Host {
     /// What a handle stands for. A handle that the guest made up is a trap.
     pub fn bound(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<&Bound> {
         let prop = &self.table.get(account)?.prop;
-        self.bindings.get(prop).ok_or_else(not_of_this_run)
+        self.of_run(prop).ok_or_else(not_of_this_run)
+    }
+
+    fn of_run(&self, prop: &str) -> Option<&Bound> {
+        self.requests.as_ref()?.grants().bound(prop)
     }
 
     /// The stand-ins for the account's tokens, by the names under which code knows them.
     pub fn markers_of(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<BTreeMap<String, String>> {
-        self.bound(account)?;
-        Ok(BTreeMap::new())
+        let prop = &self.table.get(account)?.prop;
+        let requests = self.requests.as_ref().ok_or_else(not_of_this_run)?;
+        Ok(requests.grants().markers_of(prop))
     }
 
     pub fn start(
@@ -73,13 +82,24 @@ impl Host {
         account: Option<&Resource<AccountHandle>>,
         ask: Ask,
     ) -> wasmtime::Result<Result<Resource<Pending>, Refusal>> {
-        let prop = account.map(|account| self.table.get(account).map(|handle| handle.prop.as_str())).transpose()?;
-        let bound = prop.map(|prop| self.bindings.get(prop).ok_or_else(not_of_this_run)).transpose()?;
-        let requests = self.requests.as_mut().ok_or_else(not_of_this_run)?;
-        match requests.start(bound, ask) {
+        let prop = account.map(|account| self.table.get(account).map(|handle| handle.prop.clone())).transpose()?;
+        match self.send(prop.as_deref().map_or(Through::Nobody, Through::Prop), ask) {
             Ok(pending) => Ok(Ok(self.table.push(pending)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
+    }
+
+    /// Starts one request of the guest, through whichever door it came. Markers that stand in the wrong place are told
+    /// in the log, once for each place.
+    pub fn send(&mut self, through: Through<'_>, ask: Ask) -> Result<Pending, Refusal> {
+        let Some(requests) = &mut self.requests else {
+            return Err(Refusal::new(RefusalCode::Denied, "a step sends nothing while it is asked for its props"));
+        };
+        let started = requests.start(through, ask);
+        for warning in requests.take_warnings() {
+            self.log.write(Time::now(), LogLevel::Warn, warning);
+        }
+        started
     }
 }
 

@@ -1,12 +1,13 @@
 //! The log of a run: bounded in lines, in the length of each, and in all.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::RunLimits;
+use super::secrets::Secrets;
 use crate::time::Time;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     Debug,
@@ -15,7 +16,7 @@ pub enum LogLevel {
     Error,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     pub at: Time,
     pub level: LogLevel,
@@ -33,10 +34,12 @@ pub struct Log {
     max_line_bytes: usize,
     max_bytes: usize,
     live: Option<UnboundedSender<LogLine>>,
+    /// Overwritten in every line.
+    secrets: Secrets,
 }
 
 impl Log {
-    pub fn new(limits: &RunLimits, live: Option<UnboundedSender<LogLine>>) -> Self {
+    pub fn new(limits: &RunLimits, live: Option<UnboundedSender<LogLine>>, secrets: Secrets) -> Self {
         Self {
             lines: Vec::new(),
             bytes: 0,
@@ -45,14 +48,17 @@ impl Log {
             max_line_bytes: limits.log_line_bytes,
             max_bytes: limits.log_bytes,
             live,
+            secrets,
         }
     }
 
     /// One line more, or, once, the line that says why there are no more.
-    pub fn write(&mut self, at: Time, level: LogLevel, mut message: String) {
+    pub fn write(&mut self, at: Time, level: LogLevel, message: String) {
         if self.ended {
             return;
         }
+        // Before anything is cut off: half a secret would not be recognised.
+        let mut message = self.secrets.text(message);
         if message.len() > self.max_line_bytes {
             let kept = message.floor_char_boundary(self.max_line_bytes);
             let missing = message.len() - kept;
@@ -88,7 +94,7 @@ mod tests {
     fn long_lines_and_long_logs_say_what_is_missing() {
         let limits = RunLimits { log_lines: 2, log_line_bytes: 5, ..RunLimits::default() };
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-        let mut log = Log::new(&limits, Some(sender));
+        let mut log = Log::new(&limits, Some(sender), Secrets::default());
         for message in ["äää", "fits!", "gone", "gone too"] {
             log.write(Time(0), LogLevel::Info, message.to_owned());
         }
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn many_long_lines_are_too_much_together() {
         let limits = RunLimits { log_bytes: 10, ..RunLimits::default() };
-        let mut log = Log::new(&limits, None);
+        let mut log = Log::new(&limits, None, Secrets::default());
         for _ in 0..4 {
             log.write(Time(0), LogLevel::Info, "12345".to_owned());
         }

@@ -5,18 +5,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::{self, SHA256_OUTPUT_LEN};
 use serde_json::Value;
 use wasmtime::component::{Linker, ResourceTableError};
 use wasmtime::{Store, Trap};
 
 use super::check::Surface;
+use super::grants::Grants;
 use super::host::Host;
 use super::log::Log;
 use super::requests::Requests;
+use super::script::Runner;
+use super::secrets::Secrets;
+use super::v0_1_0::runner::ScriptRunnerPre;
 use super::v0_1_0::{self, StepPre};
-use super::{Output, Program, Prop, Ran, Run, RunLimits, StepError, props};
+use super::{LogLevel, Output, Program, Prop, Ran, Run, RunLimits, Script, StepError, declared, props, script};
 use crate::caller::{Caller, Via};
+use crate::time::Time;
 use crate::wasm::{BACKTRACE_FRAMES, Class, CpuMeter, CpuSpent, Limits, Room, load, within_cpu};
 
 /// Steps that stay compiled in memory; a few hundred KB each.
@@ -53,8 +58,14 @@ pub struct Steps {
 
 /// A step ready to run.
 pub struct Step {
-    pre: StepPre<Host>,
+    code: Code,
     props: Vec<Prop>,
+}
+
+enum Code {
+    Component(StepPre<Host>),
+    /// The shared runner, and its argument.
+    Script(ScriptRunnerPre<Host>, Script),
 }
 
 impl Step {
@@ -142,6 +153,7 @@ fn memory_holds(store: &mut Store<Host>, found: &(dyn Fn(&[u8]) -> bool + Sync))
 struct Seat {
     room: Arc<Room>,
     linker: Linker<Host>,
+    runner: Runner,
     loaded: Mutex<Loaded>,
 }
 
@@ -157,21 +169,18 @@ impl Seat {
         let room = Room::new(class, config.limits.clone(), config.slots, config.cache.as_deref())?;
         let mut linker = Linker::new(room.engine());
         v0_1_0::add_to_linker(&mut linker).map_err(internal)?;
-        Ok(Self { room: Arc::new(room), linker, loaded: Mutex::default() })
+        Ok(Self { room: Arc::new(room), linker, runner: Runner::default(), loaded: Mutex::default() })
     }
 
     async fn load(&self, program: &Program) -> Result<Arc<Step>, StepError> {
         match program {
             Program::Component(component) => self.load_component(component).await,
-            Program::Script(script) => {
-                Err(StepError::Internal(format!("{}: this build has no script runner", script.name)))
-            }
+            Program::Script(script) => self.load_script(script).await,
         }
     }
 
     async fn load_component(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
-        let mut key = [0; SHA256_OUTPUT_LEN];
-        key.copy_from_slice(digest(&SHA256, component).as_ref());
+        let key = key(&[component]);
         if let Some(step) = self.loaded().get(&key) {
             return Ok(step);
         }
@@ -185,9 +194,36 @@ impl Seat {
                 fix: "build it with the SDK of this release".to_owned(),
             })?;
         let props = self.props(&pre).await?;
-        let step = Arc::new(Step { pre, props });
+        let step = Arc::new(Step { code: Code::Component(pre), props });
         self.loaded().insert(key, step.clone());
         Ok(step)
+    }
+
+    async fn load_script(&self, script: &Script) -> Result<Arc<Step>, StepError> {
+        // The name stands in errors, so it belongs to what is kept.
+        let key = key(&[b"script", script.name.as_bytes(), script.source.as_bytes()]);
+        if let Some(step) = self.loaded().get(&key) {
+            return Ok(step);
+        }
+        let pre = self.runner.pre(&self.room, &self.linker).await?;
+        let props = self.script_props(&pre, script).await.map_err(|error| script::named(script, error, PROPS_CPU))?;
+        let step = Arc::new(Step { code: Code::Script(pre, script.clone()), props });
+        self.loaded().insert(key, step.clone());
+        Ok(step)
+    }
+
+    /// Asks the runner for a script's props, without accounts.
+    async fn script_props(&self, pre: &ScriptRunnerPre<Host>, script: &Script) -> Result<Vec<Prop>, StepError> {
+        let _slot = self.room.slot().await?;
+        let cpu = Arc::new(CpuMeter::default());
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone()));
+        let guest = script::call_props(pre, &mut store, script, self.room.limits(), PROPS_CPU);
+        let props = match bounded(PROPS_DEADLINE, script::outer_cpu(PROPS_CPU), &cpu, guest).await? {
+            Ok(props) => props?,
+            Err(error) => return Err(named(&error, &store, self.room.limits())),
+        };
+        declared::validate(&props)?;
+        Ok(props)
     }
 
     fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {
@@ -198,24 +234,25 @@ impl Seat {
     /// Asks the component for its props, without accounts.
     async fn props(&self, pre: &StepPre<Host>) -> Result<Vec<Prop>, StepError> {
         let _slot = self.room.slot().await?;
-        let mut store = self.room.store(Host::asking(self.room.limits()));
+        let cpu = Arc::new(CpuMeter::default());
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone()));
         let guest = async {
             let instance = pre.instantiate_async(&mut store).await?;
             instance.call_props(&mut store).await
         };
-        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, &CpuMeter::default(), guest).await?;
+        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, &cpu, guest).await?;
         let props: Vec<Prop> = match ended {
             Ok(props) => props.into_iter().map(Prop::from).collect(),
             Err(error) => return Err(named(&error, &store, self.room.limits())),
         };
-        props::validate(&props)?;
+        declared::validate(&props)?;
         Ok(props)
     }
 
     /// One run. `look` sees the store after the guest has ended, however it ended.
-    async fn run<T>(&self, step: &Step, run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
-        let input = match prepare(step, &run) {
-            Ok(input) => input,
+    async fn run<T>(&self, step: &Step, mut run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
+        let Prepared { input, grants, secrets } = match prepare(step, &mut run) {
+            Ok(prepared) => prepared,
             Err(error) => return (Ran::unstarted(error), None),
         };
         // Before the store, so that the slot is given back after the instance has left it.
@@ -223,24 +260,40 @@ impl Seat {
             Ok(slot) => slot,
             Err(error) => return (Ran::unstarted(error.into()), None),
         };
-        let cpu = CpuMeter::default();
+        let cpu = Arc::new(CpuMeter::default());
         let start = Instant::now();
         let limits = run.limits;
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
-        let requests = Requests::new(run.road, caller, limits.clone());
-        let log = Log::new(&limits, run.log);
-        let mut store = self.room.store(Host::new(self.room.limits(), run.bindings, requests, log));
-        let guest = async {
-            let instance = step.pre.instantiate_async(&mut store).await?;
-            instance.call_run(&mut store, &input).await
+        let requests = Requests::new(run.road, caller, limits.clone(), grants, secrets.clone());
+        let log = Log::new(&limits, run.log, secrets.clone());
+        let mut store = self.room.store(Host::new(self.room.limits(), requests, log, cpu.clone()));
+        let result = match &step.code {
+            Code::Component(pre) => {
+                let guest = async {
+                    let instance = pre.instantiate_async(&mut store).await?;
+                    instance.call_run(&mut store, &input).await
+                };
+                bounded(limits.deadline, limits.cpu, &cpu, guest)
+                    .await
+                    .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
+                    .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
+                    .and_then(|output| parse(&output, &limits))
+                    .map(Output::of)
+            }
+            Code::Script(pre, script) => {
+                let guest = script::call_run(pre, &mut store, script, &input, self.room.limits(), limits.cpu);
+                bounded(limits.deadline, script::outer_cpu(limits.cpu), &cpu, guest)
+                    .await
+                    .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
+                    .and_then(|said| said.and_then(|output| script::output(output, &limits)))
+                    .map_err(|error| script::named(script, error, limits.cpu))
+            }
         };
-        let ended = bounded(limits.deadline, limits.cpu, &cpu, guest).await;
         let looked = look(&mut store);
-        let result = ended
-            .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
-            .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
-            .and_then(|output| parse(&output, &limits))
-            .map(Output::of);
+        let result = result.map(|output| secrets.output(output)).map_err(|error| secrets.error(error));
+        if let Err(StepError::Script { stack: Some(stack), message, .. }) = &result {
+            store.data_mut().log.write(Time::now(), LogLevel::Error, format!("{message}\n{stack}"));
+        }
         let host = store.data_mut();
         let ran = Ran {
             result,
@@ -252,6 +305,18 @@ impl Seat {
         };
         (ran, Some(looked))
     }
+}
+
+/// A name for these parts, which no other parts have.
+fn key(parts: &[&[u8]]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut key = [0; SHA256_OUTPUT_LEN];
+    key.copy_from_slice(context.finish().as_ref());
+    key
 }
 
 impl Loaded {
@@ -272,12 +337,22 @@ impl Loaded {
     }
 }
 
-/// The input as text, if it and the bindings fit the props.
-fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
-    props::fit(&step.props, &run.input, &run.bindings)?;
-    let input = match &run.input {
-        Value::Null => "{}".to_owned(),
-        input => input.to_string(),
+/// What a run starts with.
+struct Prepared {
+    /// JSON: what was given, and defaults where nothing was.
+    input: String,
+    grants: Grants,
+    secrets: Secrets,
+}
+
+/// Takes input and bindings out of the run, if they fit the props.
+fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
+    let fields = props::fit(&step.props, std::mem::take(&mut run.input), &run.bindings)?;
+    let secrets = Secrets::of(&step.props, &fields);
+    let grants = Grants::new(&step.props, std::mem::take(&mut run.bindings), &run.ambient)?;
+    let input = match &step.code {
+        Code::Script(..) => script::input(&fields, &run.context).to_string(),
+        Code::Component(_) => fields.to_string(),
     };
     if input.len() > run.limits.input_bytes {
         return Err(StepError::Input {
@@ -285,7 +360,7 @@ fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
             fix: Some("let the step fetch large data itself".to_owned()),
         });
     }
-    Ok(input)
+    Ok(Prepared { input, grants, secrets })
 }
 
 /// Runs a guest until it ends, uses up its CPU budget, or is late.
@@ -360,7 +435,7 @@ fn internal(error: wasmtime::Error) -> StepError {
 }
 
 /// Guest text for a message: bounded, without control characters that could paint a terminal.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 2_000;
     text.chars()
         .take(MAX_CHARS)

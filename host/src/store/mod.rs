@@ -13,7 +13,7 @@ mod plan;
 pub mod sled;
 
 pub use self::sled::SledStore;
-pub use keys::{key, ordered, parts, starting};
+pub use keys::{key, ordered, parts, starting, unordered};
 pub use memory::MemoryStore;
 
 use std::path::PathBuf;

@@ -174,7 +174,7 @@ fn a_new_javascript_step_is_checked_tested_built_and_run() {
     std::fs::create_dir_all(modules.join("@deputy")).expect("a folder");
     let link = |from: PathBuf, name: &str| std::os::unix::fs::symlink(from, modules.join(name)).expect("a link");
     for package in
-        ["esbuild", "@esbuild", "unenv", "typescript", "defu", "pathe", "consola", "mime", "node-fetch-native"]
+        ["esbuild", "@esbuild", "@jspm", "unenv", "typescript", "defu", "pathe", "consola", "mime", "node-fetch-native"]
     {
         if packages().join("node_modules").join(package).exists() {
             link(packages().join("node_modules").join(package), package);

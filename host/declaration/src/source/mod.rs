@@ -12,7 +12,7 @@ mod marker;
 mod method;
 mod pagination;
 mod placeholder;
-mod reader;
+pub mod reader;
 mod request;
 mod signals;
 
@@ -102,7 +102,8 @@ pub fn parse_with(file_name: &str, text: &str, beside: &Beside) -> Result<App, P
     }
 }
 
-fn problems(file_name: &str, text: &str, mut faults: Vec<reader::Fault>) -> Problems {
+/// The faults with their places in the text, in its order.
+pub fn problems(file_name: &str, text: &str, mut faults: Vec<reader::Fault>) -> Problems {
     faults.sort_by_key(|fault| fault.span.start);
     let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);

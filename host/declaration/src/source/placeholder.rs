@@ -96,7 +96,7 @@ fn placeholder(body: &str, names: Names<'_>) -> Result<Part, (String, Option<Str
 }
 
 /// Where each byte of a decoded TOML string stands in the file.
-pub(super) struct Offsets {
+pub struct Offsets {
     whole: Range<usize>,
     /// One offset per decoded byte, and one for the end; none when the string could not be followed.
     bytes: Option<Vec<usize>>,
