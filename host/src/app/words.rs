@@ -63,14 +63,9 @@ pub fn action(action: &Action) -> String {
         }
         ActionWork::Script(source) => format!("script, SHA-256 {}", HEXLOWER.encode(&sha256(source.as_bytes()))),
     };
-    let scopes = scopes(action);
+    let scopes: Vec<String> = action.scopes.iter().map(|all| all.join(" and ")).collect();
     let props = if action.props.is_empty() { String::new() } else { format!(", props {:?}", action.props) };
-    if scopes.is_empty() { format!("{work}{props}") } else { format!("{work}{props}, needs {scopes}") }
-}
-
-/// `chat:write`, `repo or public_repo`; empty: none that is known.
-pub fn scopes(action: &Action) -> String {
-    action.scopes.iter().map(|all| all.join(" and ")).collect::<Vec<_>>().join(" or ")
+    if scopes.is_empty() { format!("{work}{props}") } else { format!("{work}{props}, needs {}", scopes.join(" or ")) }
 }
 
 fn part(part: &ActionPart) -> String {

@@ -138,8 +138,9 @@ fn describe(detail: &AppDetail) -> String {
         fact("input", format!("{}: {}{example}", input.name, input.label));
     }
     for (at, action) in detail.actions.iter().enumerate() {
-        let needs = if action.needs.is_empty() { String::new() } else { format!(" (needs {})", action.needs) };
-        fact(if at == 0 { "actions" } else { "" }, format!("{:<24} {}{needs}", action.name, action.label));
+        let needs: Vec<String> = action.scopes.iter().map(|all| all.join(" and ")).collect();
+        let needs = if needs.is_empty() { String::new() } else { format!(" (needs {})", needs.join(" or ")) };
+        fact(if at == 0 { "actions" } else { "" }, format!("{:<30} {}{needs}", action.name, action.label));
     }
     fact("sha256", detail.hash.clone());
     text

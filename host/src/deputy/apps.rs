@@ -6,6 +6,7 @@ use deputy_declaration::source::Beside;
 use deputy_declaration::types::{App, AuthKind, Origin, Scope};
 use serde::Serialize;
 
+use super::actions::{ActionSummary, summary};
 use super::{Caller, Deputy, Error, Problem};
 use crate::app::{self, AppSummary, Difference, words};
 
@@ -66,7 +67,8 @@ pub struct AppDetail {
     /// Where credentials may go, in words.
     pub reach: Vec<String>,
     pub methods: Vec<MethodDetail>,
-    pub actions: Vec<ActionBrief>,
+    /// `deputy action show` tells all of one.
+    pub actions: Vec<ActionSummary>,
     pub app: App,
 }
 
@@ -82,19 +84,6 @@ pub struct MethodDetail {
     pub rule_sets: Vec<String>,
     /// Of each rule set, in its order: `header Authorization: Bearer {bot}`.
     pub rules: Vec<Vec<String>>,
-}
-
-/// An action on one line; `deputy action show` tells all of it.
-#[derive(Debug, Serialize)]
-pub struct ActionBrief {
-    pub name: String,
-    pub label: String,
-    pub summary: String,
-    /// All of one of the lists. Empty: none that is known.
-    pub scopes: Vec<Vec<String>>,
-    /// The same in words.
-    #[serde(skip)]
-    pub needs: String,
 }
 
 #[derive(Debug)]
@@ -210,14 +199,7 @@ fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
         other => words::origin(other),
     });
     let reach = reach.collect();
-    let actions = app.actions.iter().map(|action| ActionBrief {
-        name: action.name.clone(),
-        label: action.label.clone(),
-        summary: action.summary.clone(),
-        scopes: action.scopes.clone(),
-        needs: words::scopes(action),
-    });
-    let actions = actions.collect();
+    let actions = app.actions.iter().map(|action| summary(&app, action)).collect();
     let evidence = format!("{:?}", app.evidence.level).to_lowercase();
     AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, actions, app }
 }
