@@ -9,7 +9,7 @@ use crate::bindings::Limits;
 use crate::bindings::deputy::step::{clock, log};
 use crate::{failure, modules, natives};
 
-/// Of the guest's own stack (1 MiB, see `build.rs`). The host's stack of a guest ends at 512 KiB and holds about as
+/// Of the guest's own stack (320 KiB, see `build.rs`). The host's stack of a guest ends at 512 KiB and holds about as
 /// much for each level of recursion: this one must end first, because only this end is an exception with a place.
 const MAX_STACK_BYTES: usize = 192 << 10;
 
