@@ -3,44 +3,66 @@
 //! Opening is lazy: listing apps opens no store, checking an app starts no step engine.
 
 mod accounts;
+mod actions;
 mod apps;
 mod error;
+mod hooks;
 mod requests;
 mod steps;
+mod uses;
+mod work;
+mod workflow_check;
+mod workflows;
 
 use std::sync::{Arc, OnceLock};
 
 pub use accounts::*;
+pub use actions::{ActionDetail, ActionList, ActionRun, ActionSends, ActionSummary, PropDetail};
 pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
 pub use error::{Error, Problem};
+pub use hooks::{HookAnswer, HookRequest, Serving};
+pub use requests::CallRun;
 pub use steps::{StepChecked, StepNew, StepRan, StepRun, read_program};
+pub use uses::{AccountDetail, AccountReplaced, MissingScopes};
+pub use work::Worker;
+pub use workflow_check::{StepSummary, WorkflowChecked, WorkflowFile};
+pub use workflows::*;
 
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
 pub use crate::egress::{Answer, AnswerBody, Body, Request as HttpRequest};
-pub use crate::step::{Language, LogLine, Output, Program, Prop, PropKind, RequestSummary};
+pub use crate::step::{
+    AnswerRules, Call, CallBody, CallRetry, Files, Language, LogLine, Output, Pages, Parse, Program, Prop, PropKind,
+    RequestSummary, Taken,
+};
 pub use crate::vault::Secret;
 
 use crate::account::Accounts;
 use crate::app::Catalog;
 use crate::egress::{Egress, FileAudit};
-use crate::step::{Steps, StepsConfig};
+use crate::step::Steps;
 use crate::store::SledStore;
 use crate::vault::{KeySource, Vault};
 use crate::wasm::Apps as AppsEngine;
+use crate::workflow::engine::{Engine, EngineConfig};
+use crate::workflow::programs::Programs;
+use crate::workflow::records::Records;
 
 pub struct Deputy {
     config: Config,
     catalog: Arc<Catalog>,
     apps_engine: OnceLock<AppsEngine>,
-    steps: OnceLock<Steps>,
+    steps: Arc<work::Engine>,
     opened: tokio::sync::OnceCell<Opened>,
+    /// What this process does for as long as it runs; others read it where the store is in use.
+    role: OnceLock<&'static str>,
 }
 
 /// What stands behind the store: opened by the first verb that needs it.
 struct Opened {
     egress: Arc<Egress>,
     accounts: Arc<Accounts>,
+    engine: Engine,
 }
 
 impl Deputy {
@@ -56,12 +78,14 @@ impl Deputy {
             tracing::warn!("core dumps of this process cannot be switched off: {error}");
         }
         let catalog = Arc::new(Catalog::open(&config.data.join("apps"))?);
+        let steps = Arc::new(work::Engine::new(config.data.join("cache")));
         Ok(Self {
             config,
             catalog,
             apps_engine: OnceLock::new(),
-            steps: OnceLock::new(),
+            steps,
             opened: tokio::sync::OnceCell::new(),
+            role: OnceLock::new(),
         })
     }
 
@@ -74,7 +98,7 @@ impl Deputy {
     }
 
     async fn open_store(&self) -> Result<Opened, Error> {
-        let store = Arc::new(SledStore::open(&self.config.data)?);
+        let store = Arc::new(SledStore::open_as(&self.config.data, self.role.get().copied())?);
         let source = KeySource::from_config(&self.config);
         let vault = Arc::new(Vault::open(&*store, &source).await?);
         let folder = self.config.data.join("audit");
@@ -83,8 +107,12 @@ impl Deputy {
         })?;
         let egress = Arc::new(Egress::new(self.config.egress.clone(), Arc::new(audit))?);
         let apps = Arc::new(accounts::Declared(self.catalog.clone()));
+        let records = Records::new(store.clone(), vault.clone());
         let accounts = Accounts::new(store, vault, apps, egress.clone(), self.config.callback.clone());
-        Ok(Opened { egress, accounts })
+        let work = Arc::new(self.worker_of(&egress, &accounts));
+        let config = EngineConfig { max_runs: self.config.serve.max_runs, ..EngineConfig::default() };
+        let engine = Engine::new(records, Programs::new(&self.config.data), work, config)?;
+        Ok(Opened { egress, accounts, engine })
     }
 
     /// Waits for what must not be cut off. Call it before the process ends.
@@ -103,10 +131,6 @@ impl Deputy {
     }
 
     fn steps(&self) -> Result<&Steps, Error> {
-        if let Some(steps) = self.steps.get() {
-            return Ok(steps);
-        }
-        let steps = Steps::new(StepsConfig { cache: Some(self.config.data.join("cache")), ..StepsConfig::default() })?;
-        Ok(self.steps.get_or_init(|| steps))
+        Ok(self.steps.get()?)
     }
 }

@@ -90,6 +90,10 @@ id!(
     RunId, "run"
 );
 id!(
+    /// A workflow, from its first deployment to its removal; stands in the address of a signed hook.
+    WorkflowId, "wfl"
+);
+id!(
     /// One attempt to connect an account.
     FlowId, "flw"
 );

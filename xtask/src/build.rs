@@ -10,9 +10,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::command::{Failure, Workspace, hand_over, run};
+use crate::runner;
 use crate::steps::Steps;
 
-const WASM: &str = "wasm32-unknown-unknown";
+pub const WASM: &str = "wasm32-unknown-unknown";
 const GUESTS: &str = "tests/guests";
 /// The only guests that the host itself embeds.
 const DEMO_GUESTS: &[&str] = &["demo-step"];
@@ -47,8 +48,9 @@ pub enum Guests {
 }
 
 pub fn all(workspace: &Workspace, profile: Profile, guests: Guests) -> Result<(), Failure> {
-    let mut steps = Steps::new(3);
+    let mut steps = Steps::new(4);
     steps.step("guests", || build_guests(workspace, guests))?;
+    steps.step("script runner", || runner::build(workspace, profile))?;
     steps.step("pack", || pack(workspace, profile))?;
     steps.step("host", || host(workspace, profile))?;
     let own = workspace.own_target().join(profile.folder()).join("deputy");
@@ -113,12 +115,7 @@ fn pack(workspace: &Workspace, profile: Profile) -> Result<(), Failure> {
         eprintln!("      no app-plugins or no deputy-pack: nothing to pack");
         return Ok(());
     }
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--workspace", "--bin", "deputy-pack"]);
-    profile.apply(&mut cargo);
-    run(&mut cargo)?;
-    let tool =
-        workspace.host_target.join(profile.folder()).join(format!("deputy-pack{}", std::env::consts::EXE_SUFFIX));
+    let tool = workspace.host_tool("deputy-pack", profile)?;
     run(Command::new(tool).current_dir(&workspace.root).args(["app-plugins", "target/pack"]))
 }
 

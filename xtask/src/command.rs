@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
+use crate::build::Profile;
+
 /// One sentence that says what to do, and the exit code: 1 failed, 2 wrong use.
 #[derive(Debug)]
 pub struct Failure {
@@ -51,6 +53,15 @@ impl Workspace {
     /// `target/` of the workspace itself, whatever `CARGO_TARGET_DIR` says.
     pub fn own_target(&self) -> PathBuf {
         self.root.join("target")
+    }
+
+    /// Builds a tool of the host workspace; its path.
+    pub fn host_tool(&self, name: &str, profile: Profile) -> Result<PathBuf, Failure> {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--workspace", "--bin", name]);
+        profile.apply(&mut cargo);
+        run(&mut cargo)?;
+        Ok(self.host_target.join(profile.folder()).join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
     }
 
     /// The host binary of a profile.

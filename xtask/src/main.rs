@@ -5,9 +5,11 @@
 
 mod build;
 mod command;
+mod runner;
 mod setup;
 mod steps;
 mod test;
+mod wasi;
 
 use std::process::ExitCode;
 
@@ -18,7 +20,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   setup              add what is missing on this machine, and say what it was
-  build [--release]  guests, the pack of apps, then the host: leaves target/debug/deputy or target/release/deputy
+  build [--release]  guests, the script runner, the pack of apps, then the host: leaves target/debug/deputy or target/release/deputy
   demo [ARGS]        build what the demo needs and run `deputy demo ARGS`, such as `--json`
   test [FILTER]      set up, build, and run all tests, or those whose name holds FILTER
   bench              build with optimisation and measure; see docs/performance.md

@@ -8,7 +8,7 @@ use crate::command::{Failure, Workspace, output, run};
 
 const WASM: &str = "wasm32-unknown-unknown";
 const OLDEST_NODE: u32 = 20;
-const PEERS: &[&str] = &["tests/peers/oidc", "tests/packages"];
+const PEERS: &[&str] = &["tests/peers/oidc", "tests/packages", "sdk/js", "sdk/js/runner/js"];
 /// In `node_modules`: the manifests that were installed.
 const STAMP: &str = ".deputy-installed";
 
@@ -48,7 +48,7 @@ fn wasm_target(workspace: &Workspace) -> Result<(), Failure> {
     })
 }
 
-fn npm_packages(name: &str, folder: &Path) -> Result<(), Failure> {
+pub fn npm_packages(name: &str, folder: &Path) -> Result<(), Failure> {
     let version = output(Command::new("node").arg("--version"));
     match version.as_deref().and_then(major) {
         None => {

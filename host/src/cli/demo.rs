@@ -55,7 +55,8 @@ pub async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     let deputy = Deputy::with_config(config)?;
     let caller = Caller::local();
 
-    let source = AppSource::Toml { file: "demo/app.toml".to_owned(), text: provider.app_toml() };
+    let source =
+        AppSource::Toml { file: "demo/app.toml".to_owned(), text: provider.app_toml(), beside: Default::default() };
     let installed = deputy.app_install(&caller, source).await?;
     let app = installed.slug;
     say(&format!("{BOLD}2.{BOLD:#} Its app.toml became a component and was installed as `{app}`."));
@@ -155,7 +156,14 @@ async fn step(
         input["note"] = provider.secrets().last().cloned().unwrap_or_default().into();
     }
     let bindings = BTreeMap::from([("demo".to_owned(), account.to_owned())]);
-    let run = StepRun { program: Program::Component(STEP.into()), input, bindings, timeout: None, log: None };
+    let run = StepRun {
+        program: Program::Component(STEP.into()),
+        input,
+        bindings,
+        ambient: Vec::new(),
+        timeout: None,
+        log: None,
+    };
     // Secrets that are issued during the run count too, so the needles are gathered when the search begins.
     let found = |memory: &[u8]| needles(&provider.secrets()).is_match(memory);
     deputy.step_run_inspected(caller, run, &found).await

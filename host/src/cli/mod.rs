@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use; `request` adds 4 and 5 for answers of those classes.
 
 mod account;
+mod action;
 mod app;
 mod client;
 mod connect;
@@ -11,7 +12,10 @@ mod demo;
 mod output;
 mod prompt;
 mod request;
+mod serve;
 mod step;
+mod workflow;
+mod workflow_view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +40,7 @@ Start here:
   deputy app list                      the apps there are
   deputy connect github --method token connect an account by pasting a key
   deputy request github GET /user      call the app through it
+  deputy action list github            what the app can do without writing a request
   deputy step new hello                write a step in Rust";
 
 #[derive(Parser)]
@@ -79,9 +84,17 @@ enum Command {
     Account(account::Command),
     /// Make one HTTP request through an account
     Request(request::Args),
+    /// List, show and run the actions that apps bring
+    #[command(subcommand)]
+    Action(action::Command),
     /// Write, check and run sandboxed steps
     #[command(subcommand)]
     Step(step::Command),
+    /// Put steps in order: check, deploy and run workflows, and look at their runs
+    #[command(subcommand)]
+    Workflow(workflow::Command),
+    /// Keep running: take hooks, follow schedules, work on queued runs
+    Serve(serve::Args),
 }
 
 /// How a command ended, when it did not fail.
@@ -128,6 +141,9 @@ async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     }
     let deputy = Deputy::open(Overrides { data: args.global.data, config: args.global.config })?;
     let caller = Caller::local();
+    if let Command::Serve(serve) = args.command {
+        return serve::run(serve, deputy, &caller, output).await;
+    }
     let done = match args.command {
         #[cfg(feature = "demo")]
         Command::Demo(_) => Ok(Done::Ok),
@@ -136,7 +152,11 @@ async fn run(args: Args, output: &Output) -> Result<Done, Error> {
         Command::Connect(args) => connect::run(args, &deputy, &caller, output).await,
         Command::Account(command) => account::run(command, &deputy, &caller, output).await,
         Command::Request(args) => request::run(args, &deputy, &caller, output).await,
+        Command::Action(command) => action::run(command, &deputy, &caller, output).await,
+        // Handled above: it keeps the facade for itself.
+        Command::Serve(_) => Ok(Done::Ok),
         Command::Step(command) => step::run(command, &deputy, &caller, output).await,
+        Command::Workflow(command) => workflow::run(command, &deputy, &caller, output).await,
     };
     deputy.close().await;
     done

@@ -7,8 +7,11 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 use super::output::{Output, stdout_failed};
+use super::step::print_log;
 use super::{Done, Error, prompt};
-use crate::deputy::{Body, Caller, Deputy, HttpRequest};
+use crate::deputy::{
+    AnswerRules, Body, Call, CallBody, CallRetry, CallRun, Caller, Deputy, Files, HttpRequest, Pages, Parse, Taken,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -16,8 +19,16 @@ Examples:
   deputy request stripe/acme POST /v1/customers -H 'content-type: application/x-www-form-urlencoded' -d 'email=a@b.c'
   deputy request slack/bot POST /chat.postMessage --json-body '{\"channel\":\"C1\",\"text\":\"hi\"}'
   deputy request http/files GET /backup.tar > backup.tar
+  deputy request github GET /user/repos --paginate --max-items 200
+  deputy request http/files GET /report.pdf --retry 3 -o report.pdf
 
-Exit code: 0 for an answer of class 2 or 3; 4 or 5 for those classes, and 4 for an error that the app hides behind a\ngood status; 1 when no answer came.";
+With --expect, --retry, --paginate or --timeout-total the answer is read to its end before anything is printed, and one
+that is not a success is an error with the provider's own words. --retry heeds what the app asks for (429, Retry-After)
+and sends a POST again only where it was certainly not carried out. --paginate follows the app's own way of listing and
+prints one JSON list.
+
+Exit code: 0 for an answer of class 2 or 3; 4 or 5 for those classes, and 4 for an error that the app hides behind a
+good status; 1 when no answer came.";
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -48,13 +59,38 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// How long to wait for the answer's headers
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["expect", "retry", "paginate"])]
     timeout: Option<u64>,
+    /// The statuses that are a success [default: 200 to 299]
+    #[arg(long, value_name = "STATUS,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(100..600))]
+    expect: Vec<u16>,
+    /// How often to try again when the app is throttled or down
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..100))]
+    retry: Option<u32>,
+    /// Read page after page, and print one JSON list
+    #[arg(long, conflicts_with = "output")]
+    paginate: bool,
+    /// How many items to read [default: 1000, on at most 20 pages]
+    #[arg(long, value_name = "N", requires = "paginate", value_parser = clap::value_parser!(u32).range(1..))]
+    max_items: Option<u32>,
+    /// How long all attempts and pages may take together, such as 90s [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = super::step::duration)]
+    timeout_total: Option<Duration>,
+}
+
+impl Args {
+    /// One of the flags is given that a bare request knows nothing of.
+    fn is_call(&self) -> bool {
+        !self.expect.is_empty() || self.retry.is_some() || self.paginate || self.timeout_total.is_some()
+    }
 }
 
 pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
     if output.is_json() && (args.output.is_some() || args.include) {
         return Err(Error::new("usage", "--json prints status, headers and body as one object: leave out -o and -i"));
+    }
+    if args.is_call() {
+        return call(args, deputy, caller, output).await;
     }
     let mut request = HttpRequest::new(args.method, args.url);
     request.headers.extend(args.headers);
@@ -107,6 +143,99 @@ pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) 
         _ if failed => Done::Answered(4),
         _ => Done::Ok,
     })
+}
+
+/// With retries, pages or expectations: the engine of the HTTP step.
+async fn call(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    if args.include {
+        return Err(Error::new("usage", "-i prints an answer as it comes: leave it out, or use --json"));
+    }
+    let body = match (args.body, args.json_body) {
+        (Some(data), _) => {
+            let bytes = body(data, deputy.config().egress.limits.request_bytes)?;
+            let text = String::from_utf8(bytes).map_err(|_| {
+                Error::new("usage", "the body is not UTF-8, and a request that may be repeated sends text")
+                    .with_fix("leave out --expect, --retry and --paginate")
+            })?;
+            CallBody::Text { content_type: String::new(), text }
+        }
+        (None, Some(json)) => CallBody::Json(json),
+        (None, None) => CallBody::None,
+    };
+    let headers = args.headers.iter().map(|(name, value)| match value.to_str() {
+        Ok(value) => Ok((name.to_string(), value.to_owned())),
+        Err(_) => Err(Error::new("usage", format!("the value of header `{name}` is not ASCII"))),
+    });
+    let (save, files) = match &args.output {
+        Some(path) => {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| Error::new("usage", format!("{} names no file", path.display())))?;
+            let folder = path.parent().map(PathBuf::from).filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or_else(|| PathBuf::from("."));
+            (Some(name.to_owned()), Some(Files { folder, taken: Taken::Replace }))
+        }
+        None => (None, None),
+    };
+    let pages = args.paginate.then(|| match args.max_items {
+        Some(most_items) => Pages { most_items, most_pages: u32::MAX, ..Pages::default() },
+        None => Pages::default(),
+    });
+    let saved = save.is_some();
+    let retry = CallRetry { attempts: args.retry.unwrap_or(0) + 1, ..CallRetry::default() };
+    // For people the body is printed byte for byte.
+    let parse = if output.is_json() { Parse::Auto } else { Parse::Base64 };
+    let call = Call {
+        method: args.method.to_string(),
+        path: args.url,
+        query: Vec::new(),
+        headers: headers.collect::<Result<_, Error>>()?,
+        body,
+        identity: args.rule_set,
+        answer: AnswerRules { parse, expect: args.expect, output: None, save, retry, pages },
+    };
+    let (log, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let show = !output.is_json();
+    let printer = tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
+            if show {
+                print_log(&line);
+            }
+        }
+    });
+    let run = CallRun { account: args.account, call, timeout: args.timeout_total, files, log: Some(log) };
+    let result = deputy.call(caller, run).await;
+    let _ = printer.await;
+    let ran = result?;
+    let status = ran.requests.last().and_then(|request| request.status);
+    let value = match ran.result() {
+        Ok(returned) => returned.value,
+        Err(error) => {
+            output.error(&error);
+            return Ok(match (error.code.as_ref(), status) {
+                ("call_status" | "call_throttled" | "call_failed", Some(500..)) => Done::Answered(5),
+                ("call_status" | "call_throttled" | "call_failed", Some(_)) => Done::Answered(4),
+                _ => Done::Failed,
+            });
+        }
+    };
+    if output.is_json() {
+        let value = if args.paginate { serde_json::json!({ "items": value }) } else { value };
+        output.emit(&value, String::new)?;
+    } else if args.paginate {
+        output.line(&format!("{value:#}"))?;
+    } else if saved {
+        output.note(&format!("{} bytes, sha256 {}", value["bytes"], value["sha256"].as_str().unwrap_or_default()));
+    } else {
+        use base64::Engine;
+        let body = value["body"].as_str().unwrap_or_default();
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(body)
+            .map_err(|error| Error::new("internal", format!("the body was not kept whole: {error}")))?;
+        let mut sink = tokio::io::stdout();
+        sink.write_all(&bytes).await.map_err(|error| stdout_failed(&error))?;
+        sink.flush().await.map_err(|error| stdout_failed(&error))?;
+    }
+    Ok(Done::Ok)
 }
 
 /// Status, headers, and the body as JSON, text or base64, whichever it is.

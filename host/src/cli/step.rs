@@ -41,6 +41,9 @@ pub enum Command {
         /// Give a prop of type app an account; may be given again
         #[arg(long, value_name = "PROP=ACCOUNT", value_parser = binding)]
         bind: Vec<(String, String)>,
+        /// Let requests that name no account go through this prop's, where it reaches the URL; may be given again
+        #[arg(long, value_name = "PROP")]
+        ambient: Vec<String>,
         /// How long the run may take, such as 5s or 500ms [default: 60s]
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
@@ -66,23 +69,33 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         }
         Command::Check { path } => {
             let checked = deputy.step_check(caller, read_program(&path)?).await?;
-            output.emit(&checked, || match checked.props.is_empty() {
-                true => format!("{GOOD}ok{GOOD:#}: needs nothing"),
-                false => {
-                    let rows: Vec<_> = checked
-                        .props
-                        .iter()
-                        .map(|prop| {
-                            let need = if prop.optional { "optional" } else { "required" };
-                            let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
-                            [prop.name.clone(), prop.kind.word(), need.to_owned(), help]
-                        })
-                        .collect();
-                    format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
+            output.emit(&checked, || {
+                let mut text = match (checked.command, checked.props.is_empty()) {
+                    (true, _) => format!(
+                        "{GOOD}ok{GOOD:#}: a WASI command, which declares no props: its input is its standard input, its \
+                         output its standard output"
+                    ),
+                    (false, true) => format!("{GOOD}ok{GOOD:#}: needs nothing"),
+                    (false, false) => {
+                        let rows: Vec<_> = checked
+                            .props
+                            .iter()
+                            .map(|prop| {
+                                let need = if prop.optional { "optional" } else { "required" };
+                                let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
+                                [prop.name.clone(), prop.kind.word(), need.to_owned(), help]
+                            })
+                            .collect();
+                        format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))
+                    }
+                };
+                if !checked.wasi.is_empty() {
+                    text.push_str(&format!("\n{DIM}imports {}{DIM:#}", checked.wasi.join(", ")));
                 }
+                text
             })?;
         }
-        Command::Run { path, input, input_file, bind, timeout } => {
+        Command::Run { path, input, input_file, bind, ambient, timeout } => {
             let text = match (input, input_file) {
                 (Some(text), _) => text,
                 (None, Some(file)) => read_input(&file)?,
@@ -107,7 +120,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     }
                 }
             });
-            let run = StepRun { program: read_program(&path)?, input, bindings, timeout, log: Some(log) };
+            let run = StepRun { program: read_program(&path)?, input, bindings, ambient, timeout, log: Some(log) };
             let result = deputy.step_run(caller, run).await;
             let _ = printer.await;
             let ran = result?;
@@ -135,7 +148,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
     Ok(Done::Ok)
 }
 
-fn print_log(line: &LogLine) {
+pub fn print_log(line: &LogLine) {
     let level = format!("{:?}", line.level).to_lowercase();
     let _ = writeln!(anstream::stderr(), "{DIM}{level}{DIM:#} {}", printable(&line.message));
 }
@@ -144,7 +157,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::new("input_failed", format!("cannot read {}: {error}", path.display())))
 }
 
-fn read_input(file: &Path) -> Result<String, Error> {
+pub fn read_input(file: &Path) -> Result<String, Error> {
     let bytes = match file.as_os_str() == "-" {
         true => prompt::stdin_bytes(MAX_INPUT_BYTES)?,
         false => read(file)?,
@@ -160,7 +173,7 @@ fn binding(text: &str) -> Result<(String, String), String> {
 }
 
 /// `5s`, `500ms`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let number = text[..text.len() - unit.len()].parse::<u64>();
     match (number, unit) {

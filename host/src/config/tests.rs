@@ -45,7 +45,12 @@ fn without_a_word_everything_has_a_default() {
     assert_eq!(config.key_dir, Path::new("/home/somebody/.config/deputy/keys"));
     assert_eq!(config.callback, Callback { listen: DEFAULT_LISTEN, public_url: None });
     assert_eq!(config.step.timeout_ms, 60_000);
-    assert!(config.egress.allow.is_empty() && config.egress.resolve.is_empty() && config.egress.ca_pem.is_none());
+    assert!(
+        config.egress.allow.is_empty()
+            && config.egress.plain.is_empty()
+            && config.egress.resolve.is_empty()
+            && config.egress.ca_pem.is_none()
+    );
     assert!(matches!(KeySource::from_config(&config), KeySource::File { .. }));
 }
 
@@ -55,6 +60,7 @@ fn every_key_of_the_file_is_read() {
         r#"
         [egress]
         allow = ["127.0.0.1:3910", "[::1]:80"]
+        plain = ["api.example.com", "*.example.org:8443", "127.0.0.1:8080", "*"]
         resolve = { "Slack.com:443" = "127.0.0.1:8443" }
         ca = "ca.pem"
         [egress.limits]
@@ -76,6 +82,8 @@ fn every_key_of_the_file_is_read() {
     let config = world.load().expect("valid");
     let egress = &config.egress;
     assert_eq!(egress.allow, ["127.0.0.1:3910".parse().expect("valid"), "[::1]:80".parse().expect("valid")]);
+    let plain: Vec<String> = egress.plain.iter().map(ToString::to_string).collect();
+    assert_eq!(plain, ["api.example.com", "*.example.org:8443", "127.0.0.1:8080", "*"]);
     assert_eq!(egress.resolve.get("slack.com:443").map(ToString::to_string), Some("127.0.0.1:8443".to_owned()));
     assert_eq!(egress.ca_pem.as_deref(), Some(b"-----BEGIN CERTIFICATE-----".as_slice()));
     let limits = &egress.limits;
@@ -143,6 +151,7 @@ fn a_wrong_value_is_refused_by_place() {
     for (toml, place, part) in [
         ("[egress]\nallow = [\"127.0.0.1:1\", \"localhost:2\"]", "2:25", "`localhost:2` is no address"),
         ("[egress]\nallow = \"127.0.0.1:1\"", "2:9", "a list, not a string"),
+        ("[egress]\nplain = [\"a.example\", \"https://b\"]", "2:23", "`https://b` names no host"),
         ("[egress]\nresolve = { \"slack.com\" = \"127.0.0.1:1\" }", "2:13", "no host name with a port"),
         ("[egress.resolve]\n\"a.b:1\" = \"127.0.0.1:1\"\n\"A.b:1\" = \"127.0.0.1:2\"", "", "stands here twice"),
         ("[egress]\nca = \"gone.pem\"", "2:6", "gone.pem"),

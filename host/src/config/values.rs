@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use url::{Host, Url};
 
+use crate::egress::PlainHost;
+
 /// One day.
 const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -23,6 +25,17 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Invalid> {
         invalid(
             format!("`{text}` is no address with a port"),
             "write an IP address and a port, such as \"127.0.0.1:3910\" or \"[::1]:3910\"",
+        )
+    })
+}
+
+/// `api.example.com`, `*.example.org`, `127.0.0.1:8080`, `*`.
+pub(super) fn plain_host(text: &str) -> Result<PlainHost, Invalid> {
+    PlainHost::parse(text).ok_or_else(|| {
+        invalid(
+            format!("`{text}` names no host"),
+            "write a host such as \"api.example.com\", \"*.example.org\" or \"127.0.0.1:8080\", or \"*\" for every \
+             public one",
         )
     })
 }

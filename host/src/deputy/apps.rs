@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use deputy_declaration::source::Beside;
 use deputy_declaration::types::{App, AuthKind, Origin, Scope};
 use serde::Serialize;
 
+use super::actions::{ActionSummary, summary};
 use super::{Caller, Deputy, Error, Problem};
-use crate::app::{self, AppSummary, Difference};
+use crate::app::{self, AppSummary, Difference, words};
 
 #[derive(Debug, Serialize)]
 pub struct AppList {
@@ -16,7 +18,12 @@ pub struct AppList {
 /// An app from a file: its source, or a component.
 #[derive(Debug)]
 pub enum AppSource {
-    Toml { file: String, text: String },
+    Toml {
+        file: String,
+        text: String,
+        /// The scripts that it names.
+        beside: Beside,
+    },
     Component(Vec<u8>),
 }
 
@@ -44,7 +51,9 @@ impl AppSource {
             let at = error.utf8_error().valid_up_to();
             Error::new("app_unreadable", format!("{} is not UTF-8 from byte {at} on", file.display()))
         })?;
-        Ok(Self::Toml { file: file.display().to_string(), text })
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let beside = Beside::read(&text, folder);
+        Ok(Self::Toml { file: file.display().to_string(), text, beside })
     }
 }
 
@@ -58,6 +67,8 @@ pub struct AppDetail {
     /// Where credentials may go, in words.
     pub reach: Vec<String>,
     pub methods: Vec<MethodDetail>,
+    /// `deputy action show` tells all of one.
+    pub actions: Vec<ActionSummary>,
     pub app: App,
 }
 
@@ -71,6 +82,8 @@ pub struct MethodDetail {
     pub help: Option<String>,
     pub scopes: Vec<Scope>,
     pub rule_sets: Vec<String>,
+    /// Of each rule set, in its order: `header Authorization: Bearer {bot}`.
+    pub rules: Vec<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -139,11 +152,11 @@ impl Deputy {
 
 /// The component of a source. Each fault of an `app.toml` comes with its place.
 fn component(source: AppSource) -> Result<Vec<u8>, Error> {
-    let (file, text) = match source {
+    let (file, text, beside) = match source {
         AppSource::Component(bytes) => return Ok(bytes),
-        AppSource::Toml { file, text } => (file, text),
+        AppSource::Toml { file, text, beside } => (file, text, beside),
     };
-    let app = deputy_declaration::source::parse(&file, &text).map_err(|problems| {
+    let app = deputy_declaration::source::parse_with(&file, &text, &beside).map_err(|problems| {
         let problems: Vec<_> = problems
             .0
             .into_iter()
@@ -177,15 +190,16 @@ fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
             help: method.help.clone(),
             scopes,
             rule_sets: method.rule_sets.iter().map(|set| set.name.clone()).collect(),
+            rules: method.rule_sets.iter().map(|set| set.rules.iter().map(words::rule).collect()).collect(),
         }
     });
     let methods = methods.collect();
     let reach = app.reach.origins.iter().map(|origin| match origin {
-        Origin::Exact(origin) => origin.clone(),
-        Origin::Label(label) => format!("https://{{{}}}{}", label.input, label.suffix),
         Origin::Pinned(input) => format!("the origin of {{{input}}}, pinned at connect"),
+        other => words::origin(other),
     });
     let reach = reach.collect();
+    let actions = app.actions.iter().map(|action| summary(&app, action)).collect();
     let evidence = format!("{:?}", app.evidence.level).to_lowercase();
-    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, app }
+    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, actions, app }
 }

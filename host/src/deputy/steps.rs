@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Answer, Caller, Deputy, Error, HttpRequest};
+use super::{Answer, Caller, Deputy, Error, HttpRequest, work};
 use crate::caller::Via;
-use crate::egress::{Credential, Egress, EgressError, Grant, Tokens};
+use crate::egress::{Credential, Egress, EgressError, Grant, Tokens, plain_refusal};
 use crate::ids::RunId;
 use crate::step::{
     self, Bound, Language, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
 };
+use crate::time::Time;
 
 #[derive(Debug, Serialize)]
 pub struct StepNew {
@@ -26,6 +28,10 @@ pub struct StepNew {
 #[derive(Debug, Serialize)]
 pub struct StepChecked {
     pub props: Vec<Prop>,
+    /// A program whose input and output are its standard streams: it declares no props and takes any binding.
+    pub command: bool,
+    /// Interfaces of WASI that it imports.
+    pub wasi: Vec<String>,
 }
 
 /// One run, asked for.
@@ -36,6 +42,8 @@ pub struct StepRun {
     pub input: serde_json::Value,
     /// Prop → account, by any of an account's names.
     pub bindings: BTreeMap<String, String>,
+    /// Props to mark ambient, besides those that the step marks itself.
+    pub ambient: Vec<String>,
     pub timeout: Option<Duration>,
     /// Lines as they come.
     pub log: Option<tokio::sync::mpsc::UnboundedSender<LogLine>>,
@@ -60,7 +68,7 @@ pub struct StepRan {
 }
 
 impl StepRan {
-    fn new(run: RunId, ran: Ran) -> Self {
+    pub(super) fn new(run: RunId, ran: Ran) -> Self {
         let (output, error) = match ran.result {
             Ok(output) => (Some(output), None),
             Err(error) => (None, Some(error.into())),
@@ -116,9 +124,9 @@ pub fn read_program(path: &Path) -> Result<Program, Error> {
 }
 
 /// The road as a run sees it: accounts of its grant, and nothing that opens a token.
-struct Granted {
-    egress: Arc<Egress>,
-    tokens: Arc<dyn Tokens>,
+pub(super) struct Granted {
+    pub egress: Arc<Egress>,
+    pub tokens: Arc<dyn Tokens>,
 }
 
 impl Road for Granted {
@@ -159,16 +167,38 @@ impl Deputy {
     }
 
     pub async fn step_check(&self, _caller: &Caller, program: Program) -> Result<StepChecked, Error> {
-        Ok(StepChecked { props: self.steps()?.check(&program).await? })
+        let step = self.steps()?.load(&program).await?;
+        Ok(StepChecked { props: step.props().to_vec(), command: step.is_command(), wasi: step.wasi().to_vec() })
     }
 
     /// An error where the run could not begin; one that began says how it ended.
     pub async fn step_run(&self, caller: &Caller, run: StepRun) -> Result<StepRan, Error> {
         let steps = self.steps()?;
         let step = steps.load(&run.program).await?;
-        let (_, run) = self.prepare(caller, run, step.props()).await?;
+        let (program, run) = self.prepare(caller, run, step.props()).await?;
+        self.note_uses(caller, &program, &run).await;
         let id = run.id.clone();
         Ok(StepRan::new(id, steps.run(&step, run).await))
+    }
+
+    /// So that an account's owner sees which steps use it. A run does not fail for it.
+    async fn note_uses(&self, caller: &Caller, program: &Program, run: &Run) {
+        let name = match program {
+            Program::Script(script) => script.name.clone(),
+            Program::Component(bytes) => {
+                let hash = digest(&SHA256, bytes);
+                format!("component {}", data_encoding::HEXLOWER.encode(&hash.as_ref()[..6]))
+            }
+        };
+        for bound in run.bindings.values() {
+            let noted = async {
+                let records = self.engine().await?.records();
+                Ok::<_, Error>(records.note_step_use(&caller.owner, &bound.account, &name, Time::now()).await?)
+            };
+            if let Err(error) = noted.await {
+                tracing::warn!(account = %bound.name, %error, "cannot note which step used the account");
+            }
+        }
     }
 
     /// A run in an engine whose guest memory is searched afterwards, with the output and the logs. For `deputy demo`
@@ -192,7 +222,9 @@ impl Deputy {
         let id = RunId::new();
         let mut bindings = BTreeMap::new();
         let needs_accounts = props.iter().any(|prop| matches!(prop.kind, PropKind::App(_)));
-        let road: Arc<dyn Road> = if needs_accounts || !run.bindings.is_empty() {
+        // Without accounts and without plain hosts nothing can go out, and no store is opened.
+        let plain = !self.config.egress.plain.is_empty();
+        let road: Arc<dyn Road> = if needs_accounts || plain || !run.bindings.is_empty() {
             let opened = self.opened().await?;
             for (prop, name) in &run.bindings {
                 bindings.insert(prop.clone(), self.bind(caller, name).await?);
@@ -210,6 +242,7 @@ impl Deputy {
             input: run.input,
             context: serde_json::Value::Null,
             bindings,
+            ambient: run.ambient,
             road,
             limits,
             log: run.log,
@@ -220,25 +253,12 @@ impl Deputy {
     /// An account as a run holds it.
     pub(super) async fn bind(&self, caller: &Caller, name: &str) -> Result<Bound, Error> {
         let account = self.opened().await?.accounts.show(caller, name).await?;
-        let declaration = self.catalog.pinned(&account.app_hash)?.app;
-        let method = declaration.methods.iter().position(|method| method.id == account.method).ok_or_else(|| {
-            Error::new("method_unknown", format!("{} has no method `{}`", declaration.slug, account.method))
-        })?;
-        Ok(Bound {
-            account: account.id,
-            app: account.app,
-            name: account.name,
-            identity: account.identity,
-            scopes: account.scopes,
-            inputs: account.inputs,
-            origins: account.origins,
-            declaration,
-            method,
-        })
+        Ok(work::bound(&self.catalog, account)?)
     }
 }
 
-/// The road of a run without accounts: nothing can be asked of it, and no store is opened for it.
+/// The road of a run without accounts, where the operator allows no plain host: it leads nowhere, and no store is
+/// opened for it.
 struct NoAccounts;
 
 impl Road for NoAccounts {
@@ -249,8 +269,8 @@ impl Road for NoAccounts {
     fn send_plain<'a>(
         &'a self,
         _caller: &'a Caller,
-        _request: HttpRequest,
+        request: HttpRequest,
     ) -> BoxFuture<'a, Result<Answer, EgressError>> {
-        Box::pin(async { Err(EgressError::Internal("a run without a road made a request".to_owned())) })
+        Box::pin(async move { Err(plain_refusal(&[], &request.url)) })
     }
 }

@@ -20,6 +20,7 @@ use tower::{BoxError, Layer, Service};
 use url::{Host, Url};
 
 use super::guard::{self, Refused};
+use super::plain::Addresses;
 use super::scrub::Keeper;
 use super::{EgressError, Policy};
 
@@ -63,8 +64,8 @@ impl Dialler {
     }
 
     /// A client for the origin of `url` alone.
-    pub(super) fn client(&self, url: &Url) -> Result<Line, EgressError> {
-        let route = Arc::new(self.route(url)?);
+    pub(super) fn client(&self, url: &Url, addresses: Addresses) -> Result<Line, EgressError> {
+        let route = Arc::new(self.route(url, addresses)?);
         let mut tls = self.tls.clone();
         // Its own session store: a ticket would link two accounts.
         tls.resumption = rustls::client::Resumption::in_memory_sessions(4);
@@ -92,7 +93,8 @@ impl Dialler {
         Ok(Line { client, redirected_port: redirected, keeper: Arc::default() })
     }
 
-    fn route(&self, url: &Url) -> Result<Route, EgressError> {
+    fn route(&self, url: &Url, addresses: Addresses) -> Result<Route, EgressError> {
+        let allow = allowed(&self.policy, addresses);
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(EgressError::Internal("a URL without host reached the dialler".to_owned()));
         };
@@ -105,14 +107,14 @@ impl Dialler {
         };
         let fixed = match literal {
             Some(address) => {
-                guard::judge(&name, address, plain_http, &self.policy.allow)?;
+                guard::judge(&name, address, plain_http, allow)?;
                 Some(address)
             }
             None => self.policy.resolve.get(&format!("{name}:{port}")).copied(),
         };
         if let (Some(address), None, true) = (fixed, literal, plain_http) {
             // The operator sends the name there, but plain http needs an allowed address all the same.
-            guard::judge(&name, address, true, &self.policy.allow)?;
+            guard::judge(&name, address, true, allow)?;
         }
         Ok(Route {
             policy: self.policy.clone(),
@@ -121,6 +123,7 @@ impl Dialler {
             port,
             explicit_port: url.port().is_some(),
             plain_http,
+            addresses,
             fixed,
         })
     }
@@ -136,6 +139,14 @@ pub(super) struct Line {
     pub keeper: Arc<Keeper>,
 }
 
+/// The private addresses that a client may be connected to.
+fn allowed(policy: &Policy, addresses: Addresses) -> &[SocketAddr] {
+    match addresses {
+        Addresses::Allowed => &policy.allow,
+        Addresses::Public => &[],
+    }
+}
+
 /// Where one client may go.
 struct Route {
     policy: Arc<Policy>,
@@ -144,6 +155,7 @@ struct Route {
     port: u16,
     explicit_port: bool,
     plain_http: bool,
+    addresses: Addresses,
     /// An address from the URL or from the operator's overrides.
     fixed: Option<SocketAddr>,
 }
@@ -154,7 +166,7 @@ impl Route {
     }
 
     fn judge(&self, addresses: &[SocketAddr]) -> Result<(), Refused> {
-        guard::judge_all(&self.name, addresses, self.plain_http, &self.policy.allow)
+        guard::judge_all(&self.name, addresses, self.plain_http, allowed(&self.policy, self.addresses))
     }
 
     fn judge_peer(&self, peer: SocketAddr) -> Result<(), Refused> {
@@ -304,6 +316,7 @@ mod tests {
             port: 443,
             explicit_port: false,
             plain_http: false,
+            addresses: Addresses::Allowed,
             fixed,
         }
     }

@@ -85,7 +85,7 @@ pub(super) fn judge(host: &str, address: SocketAddr, plain_http: bool, allow: &[
     }
     match special(address.ip()) {
         Some(class) => Err(Refused::new(host, format!("{} is no public address ({class})", address.ip()), address)),
-        None if plain_http => Err(Refused::new(host, "plain http would show the credentials on the way", address)),
+        None if plain_http => Err(Refused::new(host, "plain http would show the request on the way", address)),
         None => Ok(()),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::PlainHost;
+
 /// What the operator allows and the host's limits; from `deputy.toml`.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -11,6 +13,8 @@ pub struct Policy {
     pub resolve: BTreeMap<String, std::net::SocketAddr>,
     /// `[egress] ca`: one more trusted root, PEM.
     pub ca_pem: Option<Vec<u8>>,
+    /// `[egress] plain`: hosts that requests without an account may reach.
+    pub plain: Vec<PlainHost>,
     pub limits: Limits,
 }
 

@@ -12,6 +12,8 @@ use url::Url;
 
 use super::EgressError;
 use super::dial::{Dialler, Line};
+use super::plain::Addresses;
+use crate::caller::Owner;
 use crate::ids::AccountId;
 
 /// The most clients at once.
@@ -25,6 +27,10 @@ pub(super) enum Holder {
     Account(AccountId),
     /// Token calls before there is an account.
     App(String),
+    /// Requests of an owner without an account, to hosts that the operator names.
+    Plain(Owner),
+    /// The same to any public host: never to an address that is only allowed.
+    Public(Owner),
 }
 
 struct Entry {
@@ -52,7 +58,11 @@ impl Pool {
             entry.used = now;
             return Ok(entry.line.clone());
         }
-        let line = self.dialler.client(url)?;
+        let addresses = match holder {
+            Holder::Public(_) => Addresses::Public,
+            Holder::Account(_) | Holder::App(_) | Holder::Plain(_) => Addresses::Allowed,
+        };
+        let line = self.dialler.client(url, addresses)?;
         lines.retain(|_, entry| now.duration_since(entry.used) < IDLE);
         while lines.len() >= self.most {
             let Some(oldest) = lines.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone()) else {

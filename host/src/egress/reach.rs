@@ -5,19 +5,21 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{EgressError, Live};
+use super::{EgressError, Live, Narrow};
 
 /// Escapes that servers read as a separator, a dot or an end, each in its own way; and what a second decoding gives.
 const AMBIGUOUS: [&str; 10] = ["%2f", "%5c", "%2e", "%00", ";", "//", "%252f", "%255c", "%252e", "%2500"];
 
-pub(super) fn check(live: &Live, method: &Method, url: &Url) -> Result<(), EgressError> {
+/// The app's own rules, and then what a step said that it needs.
+pub(super) fn check(live: &Live, narrow: Option<&Narrow>, method: &Method, url: &Url) -> Result<(), EgressError> {
     check_method(live, method)?;
     check_origin(live, url)?;
     let reach = &live.declaration.reach;
     if !reach.paths.is_empty() || !reach.denied_paths.is_empty() {
         check_paths(live, url)?;
     }
-    check_token_endpoints(live, url)
+    check_token_endpoints(live, url)?;
+    narrow.map_or(Ok(()), |narrow| check_narrow(live, narrow, method, url))
 }
 
 fn check_method(live: &Live, method: &Method) -> Result<(), EgressError> {
@@ -60,16 +62,8 @@ fn check_origin(live: &Live, url: &Url) -> Result<(), EgressError> {
 fn check_paths(live: &Live, url: &Url) -> Result<(), EgressError> {
     let reach = &live.declaration.reach;
     let app = &live.declaration.slug;
-    let raw = url.path().to_ascii_lowercase();
-    if let Some(found) = AMBIGUOUS.into_iter().find(|escape| raw.contains(escape)) {
-        return Err(EgressError::denied(
-            "encoded-path",
-            format!("the path holds `{found}`, which servers read in different ways, and {app} has path rules"),
-            "write the path without it",
-        ));
-    }
-    let path = segments(url.path(), false);
-    if !reach.paths.is_empty() && !reach.paths.iter().any(|prefix| is_below(&path, &segments(prefix, false))) {
+    check_encoding(url, app)?;
+    if !reach.paths.is_empty() && !is_below_any(url, &reach.paths) {
         return Err(EgressError::denied(
             "path",
             format!("{} may not reach {}: {app} allows {}", live.name, shown(url), reach.paths.join(", ")),
@@ -86,6 +80,66 @@ fn check_paths(live: &Live, url: &Url) -> Result<(), EgressError> {
         ));
     }
     Ok(())
+}
+
+/// Does the path hold an escape or a separator that servers read in different ways? No rule about paths fits one.
+pub fn is_ambiguous_path(path: &str) -> bool {
+    ambiguous(path).is_some()
+}
+
+fn ambiguous(path: &str) -> Option<&'static str> {
+    let raw = path.to_ascii_lowercase();
+    AMBIGUOUS.into_iter().find(|escape| raw.contains(escape))
+}
+
+/// A path that servers read in different ways fits no rule. `whose`: who has path rules.
+fn check_encoding(url: &Url, whose: &str) -> Result<(), EgressError> {
+    match ambiguous(url.path()) {
+        Some(found) => Err(EgressError::denied(
+            "encoded-path",
+            format!("the path holds `{found}`, which servers read in different ways, and {whose} has path rules"),
+            "write the path without it",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn is_below_any(url: &Url, prefixes: &[String]) -> bool {
+    let path = segments(url.path(), false);
+    prefixes.iter().any(|prefix| is_below(&path, &segments(prefix, false)))
+}
+
+/// What the step declares for the prop: within the app's reach, never beyond it.
+fn check_narrow(live: &Live, narrow: &Narrow, method: &Method, url: &Url) -> Result<(), EgressError> {
+    let prop = &narrow.prop;
+    if !narrow.methods.is_empty() && !narrow.methods.iter().any(|allowed| allowed == method.as_str()) {
+        return Err(EgressError::denied(
+            "grant-method",
+            format!(
+                "prop `{prop}` declares {} only, and the step asked {} for {method}",
+                narrow.methods.join(", "),
+                live.name
+            ),
+            format!("add \"{method}\" to the `methods` of prop `{prop}` in the step"),
+        ));
+    }
+    if narrow.paths.is_empty() {
+        return Ok(());
+    }
+    check_encoding(url, &format!("prop `{prop}`"))?;
+    if is_below_any(url, &narrow.paths) {
+        return Ok(());
+    }
+    Err(EgressError::denied(
+        "grant-path",
+        format!(
+            "prop `{prop}` declares paths below {} only, and the step asked {} for {}",
+            narrow.paths.join(", "),
+            live.name,
+            shown(url)
+        ),
+        format!("add \"{}\" to the `paths` of prop `{prop}` in the step: they are paths on the wire", shown(url)),
+    ))
 }
 
 /// An echo of the token endpoint would hand out what no scrubbing knows yet: new tokens.
@@ -153,7 +207,7 @@ mod tests {
 
     fn rule(live: &Live, method: &str, url: &str) -> Option<&'static str> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        match check(live, &method, &Url::parse(url).unwrap()) {
+        match check(live, None, &method, &Url::parse(url).unwrap()) {
             Ok(()) => None,
             Err(EgressError::Denied { rule, fix, .. }) => {
                 assert!(fix.is_some());
@@ -250,11 +304,66 @@ mod tests {
     }
 
     #[test]
+    fn a_narrowed_grant_stays_within_methods_and_paths() {
+        let mut live = live("https://api.example.test");
+        let app = std::sync::Arc::make_mut(&mut live.declaration);
+        app.reach.methods = vec!["GET".into(), "POST".into()];
+        app.reach.denied_paths = vec!["/v1/keys".into()];
+        let narrow = |methods: &[&str], paths: &[&str]| Narrow {
+            prop: "slack".into(),
+            methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        };
+        let asked = |narrow: &Narrow, method: &str, path: &str| {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let url = Url::parse(&format!("https://api.example.test{path}")).unwrap();
+            check(&live, Some(narrow), &method, &url)
+        };
+        let rule = |narrow: &Narrow, method: &str, path: &str| match asked(narrow, method, path) {
+            Ok(()) => None,
+            Err(EgressError::Denied { rule, .. }) => Some(rule),
+            Err(other) => panic!("{other}"),
+        };
+        let posts = narrow(&["POST", "DELETE"], &[]);
+        assert_eq!(rule(&posts, "POST", "/other"), None);
+        assert_eq!(rule(&posts, "GET", "/v1"), Some("grant-method"));
+        assert_eq!(rule(&posts, "post", "/v1"), Some("method"));
+        assert_eq!(rule(&posts, "DELETE", "/v1"), Some("method"), "a step cannot widen the app");
+        let users = narrow(&[], &["/v1", "/open/"]);
+        for (path, expected) in [
+            ("/v1", None),
+            ("/v1/users?q=/secret", None),
+            ("/%761/users", None),
+            ("/open/x", None),
+            ("/v1x", Some("grant-path")),
+            ("/V1/users", Some("grant-path")),
+            ("/", Some("grant-path")),
+            ("/other?x=/v1", Some("grant-path")),
+            ("/v1//keys", Some("encoded-path")),
+            ("/v1/..%2fother", Some("encoded-path")),
+            ("/v1/x%5Cy", Some("encoded-path")),
+            ("/v1/x%2Ey", Some("encoded-path")),
+            ("/v1/x%00", Some("encoded-path")),
+            ("/v1/x;y", Some("encoded-path")),
+            ("/v1/%252fkeys", Some("encoded-path")),
+            ("/v1/keys", Some("denied-path")),
+        ] {
+            assert_eq!(rule(&users, "GET", path), expected, "{path}");
+        }
+        let error = asked(&posts, "GET", "/v1").unwrap_err();
+        assert_eq!(error.to_string(), "prop `slack` declares POST, DELETE only, and the step asked test/work for GET");
+        assert!(error.fix().unwrap().contains("`methods` of prop `slack`"));
+        let error = asked(&users, "GET", "/other?canary").unwrap_err();
+        assert!(error.to_string().contains("/v1, /open/") && error.to_string().contains("for /other"), "{error}");
+        assert!(error.fix().unwrap().contains("\"/other\"") && !format!("{error:?}").contains("canary"));
+    }
+
+    #[test]
     fn refusals_hold_no_query() {
         let mut live = live("https://api.example.test");
         std::sync::Arc::make_mut(&mut live.declaration).reach.paths = vec!["/v1".into()];
         for url in ["https://evil.test/?canary", "https://api.example.test/?canary"] {
-            let error = check(&live, &Method::GET, &Url::parse(url).unwrap()).unwrap_err();
+            let error = check(&live, None, &Method::GET, &Url::parse(url).unwrap()).unwrap_err();
             assert!(!format!("{error:?}").contains("canary"));
         }
     }

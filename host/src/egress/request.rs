@@ -60,6 +60,15 @@ pub struct Answer {
     pub failed: bool,
     /// Refreshes that this request caused: 0 or 1.
     pub renewed: bool,
+    /// The app's `throttled` signal holds: the request was not carried out, and trying again later helps.
+    pub throttled: Option<Throttled>,
+}
+
+/// The app asks for fewer requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    /// How long it asks to wait, where it says so; at most [`MOST_WAIT`](super::MOST_WAIT).
+    pub after: Option<std::time::Duration>,
 }
 
 /// The body as it arrives.

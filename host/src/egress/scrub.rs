@@ -132,7 +132,7 @@ impl Scrubber {
     }
 
     /// A whole text at once.
-    fn replace(&self, bytes: &[u8]) -> (Vec<u8>, u64) {
+    pub(super) fn replace(&self, bytes: &[u8]) -> (Vec<u8>, u64) {
         let mut clean = bytes.to_vec();
         let mut hits = 0;
         let mut from = 0;
@@ -336,7 +336,7 @@ fn lower_escapes(text: &str) -> Vec<u8> {
 
 /// What all encoders agree on when `secret` stands `alignment` bytes after a multiple of three in a longer text: the
 /// characters that hold nothing of its neighbours.
-fn inside_base64(secret: &[u8], alignment: usize, engine: &base64::engine::GeneralPurpose) -> Vec<u8> {
+pub(crate) fn inside_base64(secret: &[u8], alignment: usize, engine: &base64::engine::GeneralPurpose) -> Vec<u8> {
     let mut padded = Zeroizing::new(vec![0; alignment]);
     padded.extend_from_slice(secret);
     let whole = padded.len() * 8 / 6;

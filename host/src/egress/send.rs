@@ -9,13 +9,16 @@ use url::Url;
 use super::answer::Received;
 use super::dial::{Dialler, Line, Lookup, SystemLookup};
 use super::entry::Entry;
+use super::plain::Addresses;
 use super::pool::{Holder, Pool};
 use super::scrub::Scrubber;
 use super::signals::{self, Meaning};
 use super::{
-    Answer, Audit, Body, Credential, EgressError, Grant, Live, Policy, Request, TokenCall, Tokens, TokensError,
-    caller_headers, failure, inject, outgoing, reach, target,
+    Answer, Audit, Body, Credential, EgressError, Grant, Live, Narrow, Policy, Request, Throttled, TokenCall, Tokens,
+    TokensError, caller_headers, failure, inject, outgoing, plain, reach, retry_after, target,
 };
+use crate::caller::Caller;
+use crate::time::Time;
 
 /// The only room that opens connections with credentials.
 pub struct Egress {
@@ -48,6 +51,8 @@ struct Outbound<'a> {
 struct Understood {
     received: Received,
     meaning: Meaning,
+    /// How long the app asks to wait.
+    after: Option<Duration>,
     scrubber: Option<Arc<Scrubber>>,
 }
 
@@ -74,11 +79,7 @@ impl Egress {
     pub async fn send(&self, credential: Credential<'_>, request: Request) -> Result<Answer, EgressError> {
         match credential {
             Credential::Account { grant, tokens } => self.through_account(grant, tokens, request).await,
-            Credential::Plain(_) => Err(EgressError::denied(
-                "plain-host",
-                "requests without an account are switched off",
-                "call the app through an account",
-            )),
+            Credential::Plain(caller) => self.plain(caller, request).await,
             Credential::TokenCall(call) => self.token_call(call, request).await,
         }
     }
@@ -111,7 +112,7 @@ impl Egress {
                 entry.status(first.received.status, first.received.pipe.decoded_bytes());
                 drop((first, entry));
                 let mut entry = self.entry(grant, &parts.method);
-                let second = self.attempt(&mut entry, &live, &parts, body).await;
+                let second = self.attempt(&mut entry, &live, grant.narrow.as_deref(), &parts, body).await;
                 let second = second.inspect_err(|error| entry.failed(error))?;
                 if second.meaning.revoked {
                     tokens.revoked(grant, live.generation).await;
@@ -151,7 +152,7 @@ impl Egress {
         target::check(&parts.url)?;
         outgoing::check_length(&body, self.policy.limits.request_bytes)?;
         let live = tokens.live(grant).await?;
-        let understood = self.attempt(entry, &live, parts, body).await?;
+        let understood = self.attempt(entry, &live, grant.narrow.as_deref(), parts, body).await?;
         Ok((live, understood))
     }
 
@@ -159,6 +160,7 @@ impl Egress {
         &self,
         entry: &mut Entry,
         live: &Live,
+        narrow: Option<&Narrow>,
         parts: &Parts,
         body: Body,
     ) -> Result<Understood, EgressError> {
@@ -166,7 +168,7 @@ impl Egress {
         let mut url = target::resolve(target::check(&parts.url)?, &live.base, &live.origins)?;
         let origin = url.origin().ascii_serialization();
         entry.target(&url, &origin);
-        reach::check(live, &parts.method, &url)?;
+        reach::check(live, narrow, &parts.method, &url)?;
         let limit = self.policy.limits.header_bytes;
         let injected = inject::inject(live, parts.rule_set.as_deref(), &parts.headers, limit, &mut url)?;
         let outbound = Outbound {
@@ -187,8 +189,55 @@ impl Egress {
             None
         };
         let meaning = signals::read(signals, received.status, &received.headers, body.as_ref());
+        let after = retry_after::read(signals.retry_after.as_ref(), &received.headers, Time::now());
         let scrubber = line.keeper.scrubber(live.tokens.values(), &injected.forms);
-        Ok(Understood { received, meaning, scrubber })
+        Ok(Understood { received, meaning, after, scrubber })
+    }
+
+    /// Without any credential: the operator's list instead of an app's reach, and nothing of ours to scrub.
+    async fn plain(&self, caller: &Caller, request: Request) -> Result<Answer, EgressError> {
+        let mut entry = Entry::new(&self.audit, caller, None, "plain", &request.method);
+        let received = self.plain_exchange(&mut entry, caller, request).await;
+        let received = received.inspect_err(|error| entry.failed(error))?;
+        let status = received.status;
+        let (headers, body) = received.pass_on(None, entry);
+        Ok(Answer { status, headers, body, failed: false, renewed: false, throttled: None })
+    }
+
+    async fn plain_exchange(
+        &self,
+        entry: &mut Entry,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Received, EgressError> {
+        if request.rule_set.is_some() {
+            return Err(EgressError::invalid(
+                "the request names an identity of an account, but no account",
+                "send it through the account, or leave the identity out",
+            ));
+        }
+        outgoing::check_length(&request.body, self.policy.limits.request_bytes)?;
+        let (url, addresses) = plain::check(&self.policy.plain, &request.method, &request.url)?;
+        let origin = url.origin().ascii_serialization();
+        entry.target(&url, &origin);
+        caller_headers::check_host_headers(&request.headers, self.policy.limits.header_bytes)?;
+        let mut headers = request.headers;
+        inject::add_host_headers(&mut headers);
+        let holder = match addresses {
+            Addresses::Allowed => Holder::Plain(caller.owner.clone()),
+            Addresses::Public => Holder::Public(caller.owner.clone()),
+        };
+        let outbound = Outbound {
+            holder,
+            method: &request.method,
+            url,
+            origin,
+            headers,
+            body: request.body,
+            timeout: request.timeout,
+        };
+        let line = self.pool.line(&outbound.holder, &outbound.origin, &outbound.url)?;
+        self.exchange(entry, &line, outbound).await
     }
 
     async fn token_call(&self, call: &TokenCall, request: Request) -> Result<Answer, EgressError> {
@@ -198,7 +247,7 @@ impl Egress {
         let received = received.inspect_err(|error| entry.failed(error))?;
         let status = received.status;
         let (headers, body) = received.pass_on(None, entry);
-        Ok(Answer { status, headers, body, failed: false, renewed: false })
+        Ok(Answer { status, headers, body, failed: false, renewed: false, throttled: None })
     }
 
     async fn token_exchange(
@@ -252,6 +301,10 @@ impl Egress {
                 return Err(EgressError::Internal("a URL that takes no port".to_owned()));
             }
         }
+        // RFC 9110 section 8.6: where a body has a meaning, its absence is told; some services insist.
+        if matches!(body, Body::Empty) && matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let mut wire = reqwest::Request::new(method.clone(), url);
         *wire.headers_mut() = headers;
         *wire.body_mut() = outgoing::client_body(body, limits.request_bytes, &entry.progress);
@@ -274,8 +327,9 @@ impl Egress {
 }
 
 fn answer(understood: Understood, entry: Entry, renewed: bool) -> Answer {
-    let Understood { received, meaning, scrubber } = understood;
+    let Understood { received, meaning, after, scrubber } = understood;
     let status = received.status;
+    let throttled = meaning.throttled.then_some(Throttled { after });
     let (headers, body) = received.pass_on(scrubber, entry);
-    Answer { status, headers, body, failed: meaning.failed, renewed }
+    Answer { status, headers, body, failed: meaning.failed, renewed, throttled }
 }

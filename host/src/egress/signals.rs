@@ -12,6 +12,7 @@ pub(super) struct Meaning {
     pub expired: bool,
     pub revoked: bool,
     pub failed: bool,
+    pub throttled: bool,
 }
 
 /// Whether the body could change the meaning: it is JSON, and some list holds but for its body conditions.
@@ -23,7 +24,8 @@ pub(super) fn wants_body(signals: &Signals, status: StatusCode, headers: &Header
                 other => holds(other, status, headers, None),
             })
     };
-    is_json(headers) && [&signals.expired, &signals.revoked, &signals.failed].into_iter().flatten().any(open)
+    let all = [&signals.expired, &signals.revoked, &signals.failed, &signals.throttled];
+    is_json(headers) && all.into_iter().flatten().any(open)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -40,7 +42,9 @@ pub(super) fn read(signals: &Signals, status: StatusCode, headers: &HeaderMap, b
     };
     // An app that says nothing means what HTTP says.
     let expired = if signals.expired.is_empty() { status == StatusCode::UNAUTHORIZED } else { any(&signals.expired) };
-    Meaning { expired, revoked: any(&signals.revoked), failed: any(&signals.failed) }
+    let throttled =
+        if signals.throttled.is_empty() { status == StatusCode::TOO_MANY_REQUESTS } else { any(&signals.throttled) };
+    Meaning { expired, revoked: any(&signals.revoked), failed: any(&signals.failed), throttled }
 }
 
 fn holds(condition: &Condition, status: StatusCode, headers: &HeaderMap, body: Option<&Value>) -> bool {
@@ -97,7 +101,7 @@ mod tests {
         let read = |body: Value| read(&slack(), StatusCode::OK, &headers("application/json"), Some(&body));
         assert_eq!(read(json!({"ok": true})), Meaning::default());
         assert_eq!(read(json!({"ok": false, "error": "x"})), Meaning { failed: true, ..Meaning::default() });
-        let expired = Meaning { failed: true, expired: true, revoked: false };
+        let expired = Meaning { failed: true, expired: true, ..Meaning::default() };
         assert_eq!(read(json!({"ok": false, "error": "token_expired"})), expired);
         assert!(read(json!({"ok": false, "error": "token_revoked"})).revoked);
         assert_eq!(read(json!({"ok": "true", "error": ["token_expired"]})), Meaning::default());
@@ -111,6 +115,28 @@ mod tests {
         assert!(!read(&slack(), StatusCode::UNAUTHORIZED, &HeaderMap::new(), None).expired, "the app's word counts");
         let empty = Signals { expired: vec![vec![]], ..Signals::default() };
         assert!(!read(&empty, StatusCode::UNAUTHORIZED, &HeaderMap::new(), None).expired, "an empty list never holds");
+    }
+
+    #[test]
+    fn without_a_declaration_throttled_is_429() {
+        let none = Signals::default();
+        assert!(read(&none, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), None).throttled);
+        assert!(!read(&none, StatusCode::FORBIDDEN, &HeaderMap::new(), None).throttled);
+        let limit = Condition::Header(TextMatch { name: "x-ratelimit-remaining".into(), value: "0".into() });
+        let github = Signals { throttled: vec![vec![Condition::Status(403), limit]], ..Signals::default() };
+        let mut headers = HeaderMap::new();
+        assert!(!read(&github, StatusCode::FORBIDDEN, &headers, None).throttled);
+        headers.insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
+        assert!(read(&github, StatusCode::FORBIDDEN, &headers, None).throttled);
+        assert!(!read(&github, StatusCode::TOO_MANY_REQUESTS, &headers, None).throttled, "the app's word counts");
+    }
+
+    #[test]
+    fn a_throttle_told_in_the_body_is_read() {
+        let signals = Signals { throttled: vec![vec![body("/error", "ratelimited")]], ..Signals::default() };
+        let headers = headers("application/json");
+        assert!(wants_body(&signals, StatusCode::OK, &headers));
+        assert!(read(&signals, StatusCode::OK, &headers, Some(&json!({"error": "ratelimited"}))).throttled);
     }
 
     #[test]

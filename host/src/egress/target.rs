@@ -136,30 +136,45 @@ pub(super) fn resolve(written: Written<'_>, base: &Url, pinned: &[Origin]) -> Re
             }
             url
         }
-        Written::Absolute(text) => {
-            let url = parse(text)?;
-            let rest = after_scheme(text).unwrap_or_default();
-            let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
-            let (host, _) = host_and_port(authority);
-            let same = url.host_str().is_some_and(|parsed| parsed == host.to_ascii_lowercase());
-            let is_address = !matches!(url.host(), Some(Host::Domain(_)));
-            if is_address && !(same && pinned.contains(&url.origin())) {
-                return Err(EgressError::denied(
-                    "ip-literal",
-                    "the URL names an address instead of a host",
-                    "write the host name; an address is allowed only where the account was connected to it",
-                ));
-            }
-            if !same {
-                return Err(invalid("the host can be read in more than one way", "write it in plain lower case"));
-            }
-            url
-        }
+        Written::Absolute(text) => absolute(text, pinned)?,
     };
+    plain_parts(&url)?;
+    Ok(url)
+}
+
+/// The same for an absolute URL that has no base.
+pub(super) fn resolve_absolute(text: &str, pinned: &[Origin]) -> Result<Url, EgressError> {
+    let url = absolute(text, pinned)?;
+    plain_parts(&url)?;
+    Ok(url)
+}
+
+fn absolute(text: &str, pinned: &[Origin]) -> Result<Url, EgressError> {
+    let url = parse(text)?;
+    let rest = after_scheme(text).unwrap_or_default();
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    let (host, _) = host_and_port(authority);
+    let same = url.host_str().is_some_and(|parsed| parsed == host.to_ascii_lowercase());
+    let is_address = !matches!(url.host(), Some(Host::Domain(_)));
+    if is_address && !(same && pinned.contains(&url.origin())) {
+        return Err(EgressError::denied(
+            "ip-literal",
+            "the URL names an address instead of a host",
+            "write the host name; an address is allowed only where the account was connected to it",
+        ));
+    }
+    if !same {
+        return Err(invalid("the host can be read in more than one way", "write it in plain lower case"));
+    }
+    Ok(url)
+}
+
+/// Host, path and query, and nothing else.
+fn plain_parts(url: &Url) -> Result<(), EgressError> {
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(invalid("the URL holds more than host, path and query", "write https://host/path?query"));
     }
-    Ok(url)
+    Ok(())
 }
 
 fn parse(text: &str) -> Result<Url, EgressError> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::call::CallError;
+use super::script::{self, ScriptFailure};
 use crate::wasm::WasmError;
 
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,23 @@ pub enum StepError {
     /// The step itself says that it failed.
     #[error("the step failed: {message}")]
     Failed { message: String },
+    /// An HTTP call: the step's, or an action's.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// An account or an app that the run needs cannot be used, as its room says.
+    #[error("{message}")]
+    Refused { code: &'static str, message: String, fix: Option<String> },
+    /// A script failed, or is none. The place is where it stands in the script's own source.
+    #[error("{}: {message}", script::place(file, *line, *column))]
+    Script {
+        kind: ScriptFailure,
+        message: String,
+        file: String,
+        line: Option<u32>,
+        column: Option<u32>,
+        /// The script's own frames, one a line.
+        stack: Option<String>,
+    },
     /// Writing a template.
     #[error("{what} {}: {source}", path.display())]
     Template { what: &'static str, path: PathBuf, source: io::Error },
@@ -74,8 +93,39 @@ impl StepError {
             Self::Trap { .. } => "step_trap",
             Self::OutputInvalid(_) => "step_output_invalid",
             Self::Failed { .. } => "step_failed",
+            Self::Call(error) => error.code(),
+            Self::Refused { code, .. } => code,
+            Self::Script { kind, .. } => kind.code(),
             Self::Template { .. } => "step_template",
             Self::Internal(_) => "step_internal",
+        }
+    }
+
+    /// The same error with its free texts changed.
+    pub(super) fn map_text(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Props(text) => Self::Props(change(text)),
+            Self::Input { message, fix } => Self::Input { message: change(message), fix: fix.map(change) },
+            Self::Trap { message } => Self::Trap { message: change(message) },
+            Self::OutputInvalid(text) => Self::OutputInvalid(change(text)),
+            Self::Failed { message } => Self::Failed { message: change(message) },
+            Self::Internal(text) => Self::Internal(change(text)),
+            Self::Script { kind, message, file, line, column, stack } => {
+                Self::Script { kind, message: change(message), file, line, column, stack: stack.map(change) }
+            }
+            // Named one by one, so that a new variant is thought about.
+            same @ (Self::Wasm(_)
+            | Self::MachineFull
+            | Self::Call(_)
+            | Self::Refused { .. }
+            | Self::WrongWorld { .. }
+            | Self::Deadline { .. }
+            | Self::Cpu { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Handles { .. }
+            | Self::StackOverflow
+            | Self::HostcallBytes { .. }
+            | Self::Template { .. }) => same,
         }
     }
 
@@ -83,7 +133,8 @@ impl StepError {
         Some(match self {
             Self::Wasm(error) => return error.fix(),
             Self::WrongWorld { fix, .. } => fix.clone(),
-            Self::Input { fix, .. } => return fix.clone(),
+            Self::Input { fix, .. } | Self::Refused { fix, .. } => return fix.clone(),
+            Self::Call(error) => return error.fix(),
             Self::Props(_) => "repair `props()` in the step and build it again".to_owned(),
             Self::Deadline { .. } => "give it more time with `--timeout`, or do less in one run".to_owned(),
             Self::Cpu { .. } => "look for a loop that does not end, or do less in one run".to_owned(),
@@ -94,6 +145,7 @@ impl StepError {
             Self::HostcallBytes { .. } => "hand over less at once".to_owned(),
             Self::Trap { .. } => "the log's last lines say more; a Rust panic is logged with its place".to_owned(),
             Self::OutputInvalid(_) => "return one JSON value of at most 8 MiB".to_owned(),
+            Self::Script { kind, .. } => kind.fix().to_owned(),
             Self::Template { .. } => "name a new folder, or an empty one".to_owned(),
             Self::Failed { .. } | Self::Internal(_) => return None,
         })

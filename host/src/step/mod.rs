@@ -6,24 +6,32 @@
 //!
 //! `v0_1_0` speaks `deputy:step@0.1.0`: one module a version of the contract.
 
+pub mod action;
 mod call;
 mod check;
+mod declared;
 mod error;
+mod grants;
 mod host;
 mod log;
+mod markers;
 mod outcome;
 mod props;
 mod requests;
 mod run;
+mod script;
+mod secrets;
 mod template;
 mod v0_1_0;
+mod wasi;
 
-pub use call::{AnswerRules, Call, CallBody, CallRetry, Pages, Parse};
+pub use call::{AnswerRules, Call, CallBody, CallError, CallPlace, CallRetry, Files, Pages, Parse, Taken, perform};
 pub use error::StepError;
 pub use log::{LogLevel, LogLine};
 pub use outcome::{Output, Ran, RequestSummary};
 pub use props::{AppNeed, Choice, ItemKind, Prop, PropKind};
 pub use run::{Step, Steps, StepsConfig};
+pub use script::ScriptFailure;
 pub use template::{Language, write as write_template};
 
 use std::collections::BTreeMap;
@@ -75,6 +83,9 @@ pub struct Run {
     pub context: Value,
     /// The account bound to each prop of kind `app`.
     pub bindings: BTreeMap<String, Bound>,
+    /// Props that the runner of the step marks ambient, besides those that the step itself does: requests that name no
+    /// account, made by code that knows nothing of accounts, go through the one of them that reaches the URL.
+    pub ambient: Vec<String>,
     pub road: Arc<dyn Road>,
     pub limits: RunLimits,
     /// Log lines as they come; they stand in the outcome as well.
@@ -146,5 +157,7 @@ impl Default for RunLimits {
     }
 }
 
+#[cfg(test)]
+mod script_tests;
 #[cfg(test)]
 mod tests;

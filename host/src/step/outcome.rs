@@ -1,6 +1,6 @@
 //! What a run leaves behind.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{LogLine, StepError};
@@ -58,7 +58,7 @@ impl Output {
 }
 
 /// One request of a run: no query, header or body.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RequestSummary {
     /// `app/nickname`; empty for a request without an account.
     pub account: String,

@@ -7,13 +7,10 @@ use serde_json::{Map, Value};
 
 use super::{Bound, StepError};
 
-/// More than any form can show.
-const MAX_PROPS: usize = 64;
-
 /// A declared input of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Prop {
-    /// `[a-z][a-z0-9_]*`, unique in the step.
+    /// `[a-zA-Z][a-zA-Z0-9_]*`, unique in the step.
     pub name: String,
     #[serde(flatten)]
     pub kind: PropKind,
@@ -104,7 +101,7 @@ impl PropKind {
 }
 
 impl PropKind {
-    fn wants(&self) -> &'static str {
+    pub(super) fn wants(&self) -> &'static str {
         match self {
             Self::App(_) => "an account",
             Self::Text => "a text",
@@ -117,7 +114,7 @@ impl PropKind {
         }
     }
 
-    fn takes(&self, value: &Value) -> bool {
+    pub(super) fn takes(&self, value: &Value) -> bool {
         match self {
             Self::App(_) => false,
             Self::Text => value.is_string(),
@@ -143,7 +140,7 @@ impl ItemKind {
         }
     }
 
-    fn takes(self, value: &Value) -> bool {
+    pub(super) fn takes(self, value: &Value) -> bool {
         match self {
             Self::Text => value.is_string(),
             Self::Integer => value.is_i64() || value.is_u64(),
@@ -155,43 +152,48 @@ impl ItemKind {
     }
 }
 
-/// Are these props well-formed?
-pub(super) fn validate(props: &[Prop]) -> Result<(), StepError> {
-    let fail = |message: String| Err(StepError::Props(message));
-    if props.len() > MAX_PROPS {
-        return fail(format!("there are {}; the limit is {MAX_PROPS}", props.len()));
-    }
-    for (at, prop) in props.iter().enumerate() {
-        let name = prop.name.as_bytes();
-        let letters = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
-        if !name.first().is_some_and(u8::is_ascii_lowercase) || !name.iter().all(letters) || name.len() > 40 {
-            return fail(format!("`{}` is no name: [a-z][a-z0-9_]*, at most 40", short(&prop.name)));
-        }
-        if props[..at].iter().any(|earlier| earlier.name == prop.name) {
-            return fail(format!("`{}` stands there twice", prop.name));
-        }
-        if let PropKind::App(AppNeed { app: slug, .. }) = &prop.kind {
-            let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            if slug.is_empty() || slug.len() > 40 || !slug.bytes().all(letters) {
-                return fail(format!("`{}` wants an account of `{}`, which is no app's slug", prop.name, short(slug)));
-            }
-        }
-        for text in [&prop.label, &prop.help].into_iter().flatten() {
-            if text.chars().any(char::is_control) {
-                return fail(format!("label or help of `{}` holds a control character", prop.name));
-            }
+impl Prop {
+    /// A prop that is any account of an app.
+    pub(super) fn account(name: &str, app: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: PropKind::App(AppNeed { app: app.to_owned(), ..AppNeed::default() }),
+            label: None,
+            help: None,
+            optional: false,
+            default: None,
+            options: Vec::new(),
+            secret: false,
         }
     }
-    Ok(())
+
+    /// The value, or the item of a list, that is none of the options.
+    pub(super) fn beyond_options<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        let is_option = |value: &Value| self.options.iter().any(|choice| same(&choice.value, value));
+        if self.options.is_empty() {
+            return None;
+        }
+        match (&self.kind, value) {
+            (PropKind::List { .. }, Value::Array(items)) => items.iter().find(|item| !is_option(item)),
+            _ => (!is_option(value)).then_some(value),
+        }
+    }
 }
 
-/// Does the run give what the props ask for, and nothing else?
-pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bound>) -> Result<(), StepError> {
-    let empty = Map::new();
-    let input = match input {
+/// `1` and `1.0` are one number.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        _ => one == other,
+    }
+}
+
+/// The input of the run, with defaults where it says nothing; or what it or the bindings lack or have too much.
+pub(super) fn fit(props: &[Prop], input: Value, bindings: &BTreeMap<String, Bound>) -> Result<Value, StepError> {
+    let mut input = match input {
         Value::Object(fields) => fields,
         // No input at all: every prop may be optional.
-        Value::Null => &empty,
+        Value::Null => Map::new(),
         _ => return Err(wrong("the input is not a JSON object".to_owned(), Some("give `--input '{…}'`".to_owned()))),
     };
     for name in input.keys() {
@@ -234,8 +236,17 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
                 ));
             }
             kind => match input.get(&prop.name) {
-                Some(Value::Null) | None if prop.optional => {}
-                Some(value) if kind.takes(value) => {}
+                Some(Value::Null) if prop.optional => {}
+                Some(value) if kind.takes(value) => {
+                    if let Some(other) = prop.beyond_options(value) {
+                        let options: Vec<String> =
+                            prop.options.iter().take(20).map(|choice| shown(&choice.value)).collect();
+                        return Err(wrong(
+                            format!("prop `{}` has no option {}", prop.name, shown(other)),
+                            Some(format!("its options are {}", options.join(", "))),
+                        ));
+                    }
+                }
                 Some(value) => {
                     return Err(wrong(
                         format!("prop `{}` wants {}, but the input gives {}", prop.name, kind.wants(), what(value)),
@@ -243,6 +254,13 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
                     ));
                 }
                 None => {
+                    if let Some(default) = &prop.default {
+                        input.insert(prop.name.clone(), default.clone());
+                        continue;
+                    }
+                    if prop.optional {
+                        continue;
+                    }
                     return Err(wrong(
                         format!("the input lacks prop `{}`, {}", prop.name, kind.wants()),
                         Some(format!("give `--input '{{\"{}\": …}}'`", prop.name)),
@@ -251,7 +269,7 @@ pub(super) fn fit(props: &[Prop], input: &Value, bindings: &BTreeMap<String, Bou
             },
         }
     }
-    Ok(())
+    Ok(Value::Object(input))
 }
 
 fn wrong(message: String, fix: Option<String>) -> StepError {
@@ -273,7 +291,7 @@ fn unknown(name: &str, props: &[Prop], account: bool) -> StepError {
     wrong(format!("the step has no prop `{}`", short(name)), Some(fix))
 }
 
-fn what(value: &Value) -> &'static str {
+pub(super) fn what(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -284,106 +302,18 @@ fn what(value: &Value) -> &'static str {
     }
 }
 
+/// A value for a message, as JSON.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", short(text)),
+        other => short(&other.to_string()),
+    }
+}
+
 /// Guest text for a message: short, without control characters.
 pub(super) fn short(text: &str) -> String {
     text.chars().take(60).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::ids::AccountId;
-
-    fn prop(name: &str, kind: PropKind) -> Prop {
-        Prop {
-            name: name.to_owned(),
-            kind,
-            label: None,
-            help: None,
-            optional: false,
-            default: None,
-            options: Vec::new(),
-            secret: false,
-        }
-    }
-
-    fn app(slug: &str) -> PropKind {
-        PropKind::App(AppNeed { app: slug.to_owned(), ..AppNeed::default() })
-    }
-
-    fn bound(app: &str) -> Bound {
-        let name = format!("{app}/work");
-        Bound {
-            account: AccountId::new(),
-            app: app.to_owned(),
-            name,
-            identity: None,
-            scopes: Vec::new(),
-            inputs: BTreeMap::new(),
-            origins: Vec::new(),
-            declaration: crate::wasm::fixtures::declaration(),
-            method: 0,
-        }
-    }
-
-    fn props() -> Vec<Prop> {
-        vec![prop("slack", app("slack")), prop("channel", PropKind::Text)]
-    }
-
-    fn refusal(input: Value, bindings: &[(&str, &str)]) -> (String, Option<String>) {
-        let bindings = bindings.iter().map(|(name, app)| ((*name).to_owned(), bound(app))).collect();
-        match fit(&props(), &input, &bindings) {
-            Err(error) => {
-                assert_eq!(error.code(), "step_input");
-                (error.to_string(), error.fix())
-            }
-            Ok(()) => panic!("it fits"),
-        }
-    }
-
-    #[test]
-    fn a_run_that_fits_is_let_through() {
-        let bindings = BTreeMap::from([("slack".to_owned(), bound("slack"))]);
-        assert!(fit(&props(), &json!({ "channel": "general" }), &bindings).is_ok());
-    }
-
-    #[test]
-    fn what_does_not_fit_is_named_with_the_fix() {
-        let slack = [("slack", "slack")];
-        let (message, fix) = refusal(json!({ "channel": "x" }), &[]);
-        assert!(message.contains("`slack`") && fix.unwrap().contains("--bind slack=slack/"), "{message}");
-        let (message, fix) = refusal(json!({ "channel": "x" }), &[("slack", "github")]);
-        assert!(message.contains("github/work") && fix.unwrap().contains("--bind slack=slack/"), "{message}");
-        let (message, fix) = refusal(json!({ "chanel": "x" }), &slack);
-        assert!(message.contains("`chanel`") && fix.unwrap().contains("`channel`"), "{message}");
-        let (message, _) = refusal(json!({ "channel": 5 }), &slack);
-        assert!(message.contains("`channel` wants a text"), "{message}");
-        let (message, _) = refusal(json!({}), &slack);
-        assert!(message.contains("lacks prop `channel`"), "{message}");
-        let (message, _) = refusal(json!({ "channel": null }), &slack);
-        assert!(message.contains("gives null"), "{message}");
-        let (message, fix) = refusal(json!({ "channel": "x", "slack": "xoxb" }), &slack);
-        assert!(message.contains("is an account") && fix.unwrap().contains("--bind"), "{message}");
-        let (message, _) = refusal(json!(["channel"]), &slack);
-        assert!(message.contains("not a JSON object"), "{message}");
-        let (message, _) = refusal(json!({ "channel": "x" }), &[("slack", "slack"), ("channel", "slack")]);
-        assert!(message.contains("not an account"), "{message}");
-    }
-
-    #[test]
-    fn malformed_props_are_refused() {
-        for bad in [
-            vec![prop("Slack", PropKind::Text)],
-            vec![prop("", PropKind::Text)],
-            vec![prop("a", PropKind::Text), prop("a", PropKind::Json)],
-            vec![prop("a", app("Slack!"))],
-            vec![Prop { help: Some("\u{1b}[2J".to_owned()), ..prop("a", PropKind::Text) }],
-            (0..65).map(|n| prop(&format!("p{n}"), PropKind::Text)).collect(),
-        ] {
-            assert_eq!(validate(&bad).unwrap_err().code(), "step_props");
-        }
-        assert!(validate(&props()).is_ok());
-    }
-}
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 //! A request is a task of its own. It counts as in flight until its answer's body is read to the end or dropped, so
 //! the host never keeps more connections open for a guest than [`super::RunLimits::in_flight`].
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
 
+use super::grants::{Grants, Through};
 use super::outcome::RequestSummary;
-use super::{Bound, Road, RunLimits};
+use super::secrets::Secrets;
+use super::{Road, RunLimits};
 use crate::caller::Caller;
 use crate::egress::{Answer, AnswerBody, Body, EgressError, Grant, Request, TokensError};
 
@@ -69,7 +72,10 @@ impl Refusal {
 
 impl From<EgressError> for Refusal {
     fn from(error: EgressError) -> Self {
-        let message = error.to_string();
+        let message = match &error {
+            EgressError::Denied { rule, .. } => format!("{error} (rule `{rule}`)"),
+            _ => error.to_string(),
+        };
         let (code, fix) = match error {
             EgressError::Invalid { fix, .. } => (RefusalCode::Invalid, fix),
             EgressError::Denied { fix, .. } => (RefusalCode::Denied, fix),
@@ -124,6 +130,13 @@ pub struct Requests {
     road: Arc<dyn Road>,
     caller: Caller,
     limits: RunLimits,
+    grants: Grants,
+    /// Overwritten in summaries.
+    secrets: Secrets,
+    /// For the log, not written yet.
+    warnings: Vec<String>,
+    /// The prop and the place of each marker that was told to be worth nothing there.
+    told: BTreeSet<(String, String)>,
     started: usize,
     in_flight: Arc<Semaphore>,
     /// In KiB.
@@ -134,10 +147,33 @@ pub struct Requests {
 }
 
 impl Requests {
-    pub fn new(road: Arc<dyn Road>, caller: Caller, limits: RunLimits) -> Self {
+    pub fn new(road: Arc<dyn Road>, caller: Caller, limits: RunLimits, grants: Grants, secrets: Secrets) -> Self {
         let in_flight = Arc::new(Semaphore::new(limits.in_flight));
         let bodies = Arc::new(Semaphore::new(limits.body_bytes_in_flight / 1024));
-        Self { road, caller, limits, started: 0, in_flight, bodies, tasks: JoinSet::new(), summaries: Arc::default() }
+        Self {
+            road,
+            caller,
+            limits,
+            grants,
+            secrets,
+            warnings: Vec::new(),
+            told: BTreeSet::new(),
+            started: 0,
+            in_flight,
+            bodies,
+            tasks: JoinSet::new(),
+            summaries: Arc::default(),
+        }
+    }
+
+    /// What the run may use.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Sentences for the run's log, each given once.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     pub fn summaries(&self) -> Vec<RequestSummary> {
@@ -146,7 +182,7 @@ impl Requests {
     }
 
     /// Starts one and returns at once.
-    pub fn start(&mut self, bound: Option<&Bound>, ask: Ask) -> Result<Pending, Refusal> {
+    pub fn start(&mut self, through: Through<'_>, mut ask: Ask) -> Result<Pending, Refusal> {
         if self.started >= self.limits.requests {
             return Err(Refusal::new(
                 RefusalCode::Limit,
@@ -173,13 +209,27 @@ impl Requests {
             Some(ms) => Duration::from_millis(ms.into()).min(self.limits.request_timeout),
             None => self.limits.request_timeout,
         };
+        // Behind the limits: reading a request costs the host time.
+        let prop = self.grants.choose(through, &mut ask)?;
+        self.warn(&ask);
+        let body_bytes = ask.body.len();
         let request = request(ask, timeout)?;
+        let grant = match &prop {
+            Some(prop) => Some(self.grant(prop, body_bytes)?),
+            None => None,
+        };
+        // Where only an account leads, the refusal of a plain request says which.
+        let instead = if grant.is_none() { self.grants.instead(&request.url) } else { None };
         self.started += 1;
         let summary = RequestSummary {
-            account: bound.map(|bound| bound.name.clone()).unwrap_or_default(),
-            method: request.method.to_string(),
-            origin: String::new(),
-            path: path_of(&request.url),
+            account: prop
+                .as_ref()
+                .and_then(|prop| self.grants.bound(prop))
+                .map(|bound| bound.name.clone())
+                .unwrap_or_default(),
+            method: self.secrets.text(request.method.to_string()),
+            origin: self.secrets.text(self.grants.origin(prop.as_deref(), &request.url)),
+            path: path_of(&request.url, &self.secrets),
             status: None,
             error: Some("abandoned".to_owned()),
             duration_ms: 0,
@@ -195,7 +245,6 @@ impl Requests {
         let (sender, receiver) = oneshot::channel();
         let road = self.road.clone();
         let caller = self.caller.clone();
-        let grant = bound.map(|bound| Grant { caller: caller.clone(), account: bound.account.clone(), narrow: None });
         let summaries = self.summaries.clone();
         let idle = self.limits.idle_timeout;
         let task = self.tasks.spawn(async move {
@@ -205,7 +254,7 @@ impl Requests {
                 None => road.send_plain(&caller, request),
             };
             let result = match tokio::time::timeout(timeout, sent).await {
-                Ok(result) => result.map_err(Refusal::from),
+                Ok(result) => result.map_err(|error| refused(error, instead)),
                 Err(_) => {
                     Err(Refusal::new(RefusalCode::Timeout, format!("no answer within {} ms", timeout.as_millis())))
                 }
@@ -221,6 +270,35 @@ impl Requests {
             let _ = sender.send(result.map(|answer| Response::new(answer, permit, idle)));
         });
         Ok(Pending { state: State::Waiting(receiver), task })
+    }
+
+    /// What the egress needs to know, counted against what the step declares.
+    fn grant(&mut self, prop: &str, body_bytes: usize) -> Result<Grant, Refusal> {
+        self.grants.spend(prop, body_bytes)?;
+        let not_bound = || Refusal::new(RefusalCode::NotBound, format!("no account is bound to prop `{prop}`"));
+        let bound = self.grants.bound(prop).ok_or_else(not_bound)?;
+        let narrow = self.grants.narrow(prop).ok_or_else(not_bound)?;
+        Ok(Grant { caller: self.caller.clone(), account: bound.account.clone(), narrow: Some(narrow) })
+    }
+
+    fn warn(&mut self, ask: &Ask) {
+        /// A guest chooses the names of headers, and so how many places there are.
+        const MAX_PLACES: usize = 64;
+        for (place, sentence) in self.grants.strays(ask) {
+            if self.told.len() < MAX_PLACES && self.told.insert(place) {
+                self.warnings.push(sentence);
+            }
+        }
+    }
+}
+
+/// The refusal of the road; `instead`: what an author may do where only an account leads.
+fn refused(error: EgressError, instead: Option<String>) -> Refusal {
+    let plain = matches!(error, EgressError::Denied { rule: "plain-host", .. });
+    let refusal = Refusal::from(error);
+    match instead {
+        Some(fix) if plain => refusal.fix(fix),
+        _ => refusal,
     }
 }
 
@@ -308,6 +386,11 @@ pub struct BodyStream {
 }
 
 impl BodyStream {
+    /// The guest wants to wait less than the host would.
+    pub fn at_most_idle(&mut self, idle: Duration) {
+        self.idle = self.idle.min(idle);
+    }
+
     fn end(&mut self) {
         self.body = None;
         self.permit = None;
@@ -378,13 +461,13 @@ fn request(ask: Ask, timeout: Duration) -> Result<Request, Refusal> {
 }
 
 /// The path of a URL for the summary: a query may hold what nobody should log.
-fn path_of(url: &str) -> String {
+fn path_of(url: &str, secrets: &Secrets) -> String {
     const MAX_CHARS: usize = 256;
     let path = match url::Url::parse(url) {
         Ok(url) => url.path().to_owned(),
         Err(_) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
     };
-    path.chars().take(MAX_CHARS).filter(|character| !character.is_control()).collect()
+    secrets.text(path).chars().take(MAX_CHARS).filter(|character| !character.is_control()).collect()
 }
 
 #[cfg(test)]
@@ -393,6 +476,7 @@ mod tests {
 
     #[test]
     fn a_summary_shows_no_query() {
+        let path_of = |url: &str| path_of(url, &Secrets::default());
         assert_eq!(path_of("/items?token=secret#x"), "/items");
         assert_eq!(path_of("https://user:pass@example.com/a/b?c=d"), "/a/b");
         assert_eq!(path_of("\u{1b}[2J?x"), "[2J");
@@ -407,7 +491,7 @@ mod tests {
         let gone = TokensError::NeedsReconnect { name: "slack/work".to_owned(), reason: "revoked".to_owned() };
         let refusal = Refusal::from(EgressError::Tokens(gone));
         assert_eq!(refusal.code, RefusalCode::NeedsReconnect);
-        assert!(refusal.fix.unwrap().contains("deputy connect slack"));
+        assert!(refusal.fix.unwrap().contains("deputy account reconnect slack/work"));
 
         let refusal = Refusal::from(EgressError::Internal("the disk says /secret/place".to_owned()));
         assert!(!refusal.message.contains("place"), "a guest learns nothing of the host");

@@ -5,18 +5,25 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::{self, SHA256_OUTPUT_LEN};
 use serde_json::Value;
 use wasmtime::component::{Linker, ResourceTableError};
 use wasmtime::{Store, Trap};
+use wasmtime_wasi::p2::bindings::CommandPre;
 
-use super::check::Surface;
-use super::host::Host;
+use super::check::{Shape, Surface};
+use super::grants::Grants;
+use super::host::{Host, Way};
 use super::log::Log;
 use super::requests::Requests;
+use super::script::Runner;
+use super::secrets::Secrets;
+use super::v0_1_0::runner::ScriptRunnerPre;
 use super::v0_1_0::{self, StepPre};
-use super::{Output, Program, Prop, Ran, Run, RunLimits, StepError, props};
+use super::wasi::{self, Door};
+use super::{LogLevel, Output, Program, Prop, Ran, Run, RunLimits, Script, StepError, declared, props, script};
 use crate::caller::{Caller, Via};
+use crate::time::Time;
 use crate::wasm::{BACKTRACE_FRAMES, Class, CpuMeter, CpuSpent, Limits, Room, load, within_cpu};
 
 /// Steps that stay compiled in memory; a few hundred KB each.
@@ -53,13 +60,42 @@ pub struct Steps {
 
 /// A step ready to run.
 pub struct Step {
-    pre: StepPre<Host>,
+    code: Code,
     props: Vec<Prop>,
+    /// What of WASI it imports, beyond the streams that every step has.
+    wasi: Vec<String>,
+}
+
+enum Code {
+    Component(StepPre<Host>),
+    /// A program of WASI that knows nothing of steps.
+    Command(CommandPre<Host>),
+    /// The shared runner, and its argument.
+    Script(ScriptRunnerPre<Host>, Script),
 }
 
 impl Step {
     pub fn props(&self) -> &[Prop] {
         &self.props
+    }
+
+    /// Is it a command: a program whose input and output are its standard streams? It takes any binding.
+    pub fn is_command(&self) -> bool {
+        matches!(self.code, Code::Command(_))
+    }
+
+    /// Interfaces of WASI that it imports, by name.
+    pub fn wasi(&self) -> &[String] {
+        &self.wasi
+    }
+
+    /// What a guest that imports WASI finds behind its imports.
+    fn door(&self, way: &Way, limits: &RunLimits, input: &str) -> Option<Box<Door>> {
+        match &self.code {
+            Code::Command(_) => Some(Box::new(Door::command(way, limits, input.to_owned()))),
+            Code::Component(_) | Code::Script(..) if self.wasi.is_empty() => None,
+            Code::Component(_) | Code::Script(..) => Some(Box::new(Door::step(way, limits))),
+        }
     }
 }
 
@@ -135,13 +171,16 @@ fn memory_holds(store: &mut Store<Host>, found: &(dyn Fn(&[u8]) -> bool + Sync))
             index += 1;
         }
     }
-    store.data().log.lines.iter().any(|line| found(line.message.as_bytes()))
+    store.data().log.any(|line| found(line.message.as_bytes()))
 }
 
-/// An engine for steps, its linker, and the steps that are loaded.
+/// An engine for steps, its linkers, and the steps that are loaded.
 struct Seat {
     room: Arc<Room>,
     linker: Linker<Host>,
+    /// For those that import WASI; the others can reach nothing of it.
+    wasi: Linker<Host>,
+    runner: Runner,
     loaded: Mutex<Loaded>,
 }
 
@@ -157,37 +196,76 @@ impl Seat {
         let room = Room::new(class, config.limits.clone(), config.slots, config.cache.as_deref())?;
         let mut linker = Linker::new(room.engine());
         v0_1_0::add_to_linker(&mut linker).map_err(internal)?;
-        Ok(Self { room: Arc::new(room), linker, loaded: Mutex::default() })
+        let mut wasi = linker.clone();
+        wasi::add_to_linker(&mut wasi).map_err(internal)?;
+        Ok(Self { room: Arc::new(room), linker, wasi, runner: Runner::default(), loaded: Mutex::default() })
     }
 
     async fn load(&self, program: &Program) -> Result<Arc<Step>, StepError> {
         match program {
             Program::Component(component) => self.load_component(component).await,
-            Program::Script(script) => {
-                Err(StepError::Internal(format!("{}: this build has no script runner", script.name)))
-            }
+            Program::Script(script) => self.load_script(script).await,
         }
     }
 
     async fn load_component(&self, component: &[u8]) -> Result<Arc<Step>, StepError> {
-        let mut key = [0; SHA256_OUTPUT_LEN];
-        key.copy_from_slice(digest(&SHA256, component).as_ref());
+        let key = key(&[component]);
         if let Some(step) = self.loaded().get(&key) {
             return Ok(step);
         }
         let bytes = load::to_component(component)?;
-        Surface::of(&bytes)?.check()?;
+        let surface = Surface::of(&bytes)?;
+        let shape = surface.check()?;
+        let wasi = surface.wasi();
         let compiled = self.room.component(Arc::from(bytes.as_ref())).await?;
+        let linker = if wasi.is_empty() && shape == Shape::Step { &self.linker } else { &self.wasi };
         // The names fit by now; what can still differ is a type.
-        let pre =
-            self.linker.instantiate_pre(&compiled).and_then(StepPre::new).map_err(|error| StepError::WrongWorld {
-                problems: vec![format!("{error:#}")],
-                fix: "build it with the SDK of this release".to_owned(),
-            })?;
-        let props = self.props(&pre).await?;
-        let step = Arc::new(Step { pre, props });
+        let other_type = |error: wasmtime::Error| StepError::WrongWorld {
+            problems: vec![format!("{error:#}")],
+            fix: "build it with the SDK of this release".to_owned(),
+        };
+        let pre = linker.instantiate_pre(&compiled).map_err(other_type)?;
+        let step = match shape {
+            Shape::Step => {
+                let pre = StepPre::new(pre).map_err(other_type)?;
+                let props = self.props(&pre, !wasi.is_empty()).await?;
+                Step { code: Code::Component(pre), props, wasi }
+            }
+            Shape::Command => {
+                let pre = CommandPre::new(pre).map_err(other_type)?;
+                Step { code: Code::Command(pre), props: Vec::new(), wasi }
+            }
+        };
+        let step = Arc::new(step);
         self.loaded().insert(key, step.clone());
         Ok(step)
+    }
+
+    async fn load_script(&self, script: &Script) -> Result<Arc<Step>, StepError> {
+        // The name stands in errors, so it belongs to what is kept.
+        let key = key(&[b"script", script.name.as_bytes(), script.source.as_bytes()]);
+        if let Some(step) = self.loaded().get(&key) {
+            return Ok(step);
+        }
+        let pre = self.runner.pre(&self.room, &self.linker).await?;
+        let props = self.script_props(&pre, script).await.map_err(|error| script::named(script, error, PROPS_CPU))?;
+        let step = Arc::new(Step { code: Code::Script(pre, script.clone()), props, wasi: Vec::new() });
+        self.loaded().insert(key, step.clone());
+        Ok(step)
+    }
+
+    /// Asks the runner for a script's props, without accounts.
+    async fn script_props(&self, pre: &ScriptRunnerPre<Host>, script: &Script) -> Result<Vec<Prop>, StepError> {
+        let _slot = self.room.slot().await?;
+        let cpu = Arc::new(CpuMeter::default());
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone(), false));
+        let guest = script::call_props(pre, &mut store, script, self.room.limits(), PROPS_CPU);
+        let props = match bounded(PROPS_DEADLINE, script::outer_cpu(PROPS_CPU), &cpu, guest).await? {
+            Ok(props) => props?,
+            Err(error) => return Err(named(&error, &store, self.room.limits())),
+        };
+        declared::validate(&props)?;
+        Ok(props)
     }
 
     fn loaded(&self) -> std::sync::MutexGuard<'_, Loaded> {
@@ -196,26 +274,27 @@ impl Seat {
     }
 
     /// Asks the component for its props, without accounts.
-    async fn props(&self, pre: &StepPre<Host>) -> Result<Vec<Prop>, StepError> {
+    async fn props(&self, pre: &StepPre<Host>, wasi: bool) -> Result<Vec<Prop>, StepError> {
         let _slot = self.room.slot().await?;
-        let mut store = self.room.store(Host::asking(self.room.limits()));
+        let cpu = Arc::new(CpuMeter::default());
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone(), wasi));
         let guest = async {
             let instance = pre.instantiate_async(&mut store).await?;
             instance.call_props(&mut store).await
         };
-        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, &CpuMeter::default(), guest).await?;
+        let ended = bounded(PROPS_DEADLINE, PROPS_CPU, &cpu, guest).await?;
         let props: Vec<Prop> = match ended {
             Ok(props) => props.into_iter().map(Prop::from).collect(),
             Err(error) => return Err(named(&error, &store, self.room.limits())),
         };
-        props::validate(&props)?;
+        declared::validate(&props)?;
         Ok(props)
     }
 
     /// One run. `look` sees the store after the guest has ended, however it ended.
-    async fn run<T>(&self, step: &Step, run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
-        let input = match prepare(step, &run) {
-            Ok(input) => input,
+    async fn run<T>(&self, step: &Step, mut run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
+        let Prepared { input, grants, secrets, warnings } = match prepare(step, &mut run) {
+            Ok(prepared) => prepared,
             Err(error) => return (Ran::unstarted(error), None),
         };
         // Before the store, so that the slot is given back after the instance has left it.
@@ -223,24 +302,59 @@ impl Seat {
             Ok(slot) => slot,
             Err(error) => return (Ran::unstarted(error.into()), None),
         };
-        let cpu = CpuMeter::default();
+        let cpu = Arc::new(CpuMeter::default());
         let start = Instant::now();
         let limits = run.limits;
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
-        let requests = Requests::new(run.road, caller, limits.clone());
-        let log = Log::new(&limits, run.log);
-        let mut store = self.room.store(Host::new(self.room.limits(), run.bindings, requests, log));
-        let guest = async {
-            let instance = step.pre.instantiate_async(&mut store).await?;
-            instance.call_run(&mut store, &input).await
+        let requests = Requests::new(run.road, caller, limits.clone(), grants, secrets.clone());
+        let log = Log::new(&limits, run.log, secrets.clone());
+        for warning in warnings {
+            log.write(Time::now(), LogLevel::Warn, warning);
+        }
+        let way = Way::new(requests, log);
+        let door = step.door(&way, &limits, &input);
+        let mut store = self.room.store(Host::new(self.room.limits(), way, cpu.clone(), door));
+        let result = match &step.code {
+            Code::Component(pre) => {
+                let guest = async {
+                    let instance = pre.instantiate_async(&mut store).await?;
+                    instance.call_run(&mut store, &input).await
+                };
+                bounded(limits.deadline, limits.cpu, &cpu, guest)
+                    .await
+                    .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
+                    .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
+                    .and_then(|output| parse(&output, &limits))
+                    .map(Output::of)
+            }
+            Code::Command(pre) => {
+                let guest = wasi::call_command(pre, &mut store);
+                bounded(limits.deadline, limits.cpu, &cpu, guest)
+                    .await
+                    .and_then(|ended| {
+                        let said = wasi::command_output(ended, store.data());
+                        said.unwrap_or_else(|error| Err(named(&error, &store, self.room.limits())))
+                    })
+                    .and_then(|output| parse(&output, &limits))
+                    .map(Output::of)
+            }
+            Code::Script(pre, script) => {
+                let guest = script::call_run(pre, &mut store, script, &input, self.room.limits(), limits.cpu);
+                bounded(limits.deadline, script::outer_cpu(limits.cpu), &cpu, guest)
+                    .await
+                    .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
+                    .and_then(|said| said.and_then(|output| script::output(output, &limits)))
+                    .map_err(|error| script::named(script, error, limits.cpu))
+            }
         };
-        let ended = bounded(limits.deadline, limits.cpu, &cpu, guest).await;
+        if let Some(door) = &store.data().door {
+            door.flush();
+        }
         let looked = look(&mut store);
-        let result = ended
-            .and_then(|ended| ended.map_err(|error| named(&error, &store, self.room.limits())))
-            .and_then(|said| said.map_err(|message| StepError::Failed { message: one_line(&message) }))
-            .and_then(|output| parse(&output, &limits))
-            .map(Output::of);
+        let result = result.map(|output| secrets.output(output)).map_err(|error| secrets.error(error));
+        if let Err(StepError::Script { stack: Some(stack), message, .. }) = &result {
+            store.data_mut().log.write(Time::now(), LogLevel::Error, format!("{message}\n{stack}"));
+        }
         let host = store.data_mut();
         let ran = Ran {
             result,
@@ -252,6 +366,18 @@ impl Seat {
         };
         (ran, Some(looked))
     }
+}
+
+/// A name for these parts, which no other parts have.
+fn key(parts: &[&[u8]]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut key = [0; SHA256_OUTPUT_LEN];
+    key.copy_from_slice(context.finish().as_ref());
+    key
 }
 
 impl Loaded {
@@ -272,12 +398,34 @@ impl Loaded {
     }
 }
 
-/// The input as text, if it and the bindings fit the props.
-fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
-    props::fit(&step.props, &run.input, &run.bindings)?;
-    let input = match &run.input {
-        Value::Null => "{}".to_owned(),
-        input => input.to_string(),
+/// What a run starts with.
+struct Prepared {
+    /// JSON: what was given, and defaults where nothing was.
+    input: String,
+    grants: Grants,
+    secrets: Secrets,
+    /// For the log, before anything runs.
+    warnings: Vec<String>,
+}
+
+/// Takes input and bindings out of the run, if they fit the props.
+fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
+    let input = std::mem::take(&mut run.input);
+    let of_command;
+    let (props, fields) = match &step.code {
+        Code::Component(_) | Code::Script(..) => (&step.props, props::fit(&step.props, input, &run.bindings)?),
+        // It declares nothing: what it reads is its own affair, and it is given what the person who runs it binds.
+        Code::Command(_) => {
+            of_command = run.bindings.iter().map(|(name, bound)| Prop::account(name, &bound.app)).collect();
+            (&of_command, if input.is_null() { Value::Object(serde_json::Map::new()) } else { input })
+        }
+    };
+    let secrets = Secrets::of(props, &fields);
+    let warnings = Grants::lacking(props, &run.bindings);
+    let grants = Grants::new(props, std::mem::take(&mut run.bindings), &run.ambient)?;
+    let input = match &step.code {
+        Code::Script(..) => script::input(&fields, &run.context).to_string(),
+        Code::Component(_) | Code::Command(_) => fields.to_string(),
     };
     if input.len() > run.limits.input_bytes {
         return Err(StepError::Input {
@@ -285,7 +433,7 @@ fn prepare(step: &Step, run: &Run) -> Result<String, StepError> {
             fix: Some("let the step fetch large data itself".to_owned()),
         });
     }
-    Ok(input)
+    Ok(Prepared { input, grants, secrets, warnings })
 }
 
 /// Runs a guest until it ends, uses up its CPU budget, or is late.
@@ -313,6 +461,9 @@ fn named(error: &wasmtime::Error, store: &Store<Host>, limits: &Limits) -> StepE
         // Rust and C keep a stack of their own at the low end of memory: a recursion may run off that one first.
         Some(Trap::MemoryOutOfBounds) if recursed(error) => return StepError::StackOverflow,
         _ => {}
+    }
+    if let Some(known) = wasi::named(error, store.data()) {
+        return known;
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
         return StepError::Handles { limit: limits.handles };
@@ -360,7 +511,7 @@ fn internal(error: wasmtime::Error) -> StepError {
 }
 
 /// Guest text for a message: bounded, without control characters that could paint a terminal.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 2_000;
     text.chars()
         .take(MAX_CHARS)

@@ -1,5 +1,7 @@
 //! Real guests against a road made here. The guests are those of `tests/guests`, and a few made in place.
 
+mod accounts;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -15,12 +17,34 @@ use crate::wasm::fixtures;
 
 /// Answers by path.
 #[derive(Default)]
-struct Fake {
-    together: Option<Barrier>,
-    arrived: AtomicUsize,
+pub(super) struct Fake {
+    pub(super) together: Option<Barrier>,
+    pub(super) arrived: AtomicUsize,
     /// Requests that somebody gave up.
-    given_up: Arc<AtomicUsize>,
-    grants: std::sync::Mutex<Vec<Grant>>,
+    pub(super) given_up: Arc<AtomicUsize>,
+    pub(super) grants: std::sync::Mutex<Vec<Grant>>,
+    /// As they came; the grants stand in the same order. Plain ones have none.
+    pub(super) requests: std::sync::Mutex<Vec<Seen>>,
+}
+
+/// What came of a request.
+pub(super) struct Seen {
+    plain: bool,
+    url: String,
+    headers: HeaderMap,
+    body: String,
+    rule_set: Option<String>,
+}
+
+impl Seen {
+    fn new(plain: bool, request: &Request) -> Self {
+        let body = match &request.body {
+            crate::egress::Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        };
+        let (url, headers, rule_set) = (request.url.clone(), request.headers.clone(), request.rule_set.clone());
+        Self { plain, url, headers, body, rule_set }
+    }
 }
 
 struct GiveUp(Arc<AtomicUsize>);
@@ -36,6 +60,7 @@ impl Road for Fake {
         Box::pin(async move {
             self.arrived.fetch_add(1, Ordering::SeqCst);
             self.grants.lock().unwrap().push(grant.clone());
+            self.requests.lock().unwrap().push(Seen::new(false, &request));
             let body = match request.url.as_str() {
                 "/me" => json!({ "login": "ada" }),
                 "/items?page=1" => json!({ "items": [1, 2, 3] }),
@@ -72,14 +97,20 @@ impl Road for Fake {
         })
     }
 
-    fn send_plain<'a>(&'a self, _caller: &'a Caller, _request: Request) -> BoxFuture<'a, Result<Answer, EgressError>> {
-        Box::pin(async { Err(EgressError::Internal("no plain hosts here".to_owned())) })
+    fn send_plain<'a>(&'a self, _caller: &'a Caller, request: Request) -> BoxFuture<'a, Result<Answer, EgressError>> {
+        Box::pin(async move {
+            self.requests.lock().unwrap().push(Seen::new(true, &request));
+            if request.url.contains("refused") || request.url.contains("api.demo.example") {
+                return Err(crate::egress::plain_refusal(&[], &request.url));
+            }
+            Ok(answer(stream::iter([Ok(Bytes::from("\"plain\""))])))
+        })
     }
 }
 
 fn answer(body: impl futures_util::Stream<Item = Result<Bytes, EgressError>> + Send + 'static) -> Answer {
     let body = AnswerBody::from_stream(body);
-    Answer { status: StatusCode::OK, headers: HeaderMap::new(), body, failed: false, renewed: true }
+    Answer { status: StatusCode::OK, headers: HeaderMap::new(), body, failed: false, renewed: true, throttled: None }
 }
 
 fn steps() -> Steps {
@@ -87,13 +118,13 @@ fn steps() -> Steps {
 }
 
 /// Each guest is compiled once for all tests.
-fn steps_with(slots: usize) -> Steps {
+pub(super) fn steps_with(slots: usize) -> Steps {
     static CACHE: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
     let cache = Some(CACHE.path().join("cache"));
     Steps::new(StepsConfig { slots, cache, ..StepsConfig::default() }).unwrap()
 }
 
-fn demo() -> Bound {
+pub(super) fn demo() -> Bound {
     Bound {
         account: AccountId::new(),
         app: "demo".to_owned(),
@@ -111,13 +142,14 @@ fn run(input: Value) -> Run {
     run_on(input, Arc::new(Fake::default()))
 }
 
-fn run_on(input: Value, road: Arc<Fake>) -> Run {
+pub(super) fn run_on(input: Value, road: Arc<Fake>) -> Run {
     Run {
         id: RunId::new(),
         caller: Caller::local(),
         input,
         context: Value::Null,
         bindings: BTreeMap::from([("demo".to_owned(), demo())]),
+        ambient: Vec::new(),
         road,
         limits: RunLimits::default(),
         log: None,
@@ -240,7 +272,7 @@ async fn refusals_reach_the_step_with_code_and_fix() {
     assert_eq!((&denied["code"], &denied["fix"]), (&json!("Denied"), &json!("ask the operator")));
     let gone = said(hostile(json!({ "do": "get", "url": "/gone" })).await);
     assert_eq!(gone["code"], "NeedsReconnect");
-    assert!(gone["fix"].as_str().unwrap().contains("deputy connect demo"));
+    assert!(gone["fix"].as_str().unwrap().contains("deputy account reconnect demo/work"));
     let unbound = said(hostile(json!({ "do": "account", "prop": "other" })).await);
     assert_eq!(unbound["code"], "NotBound");
     assert!(unbound["fix"].as_str().unwrap().contains("--bind other="));

@@ -31,6 +31,27 @@ mod bindings {
     });
 }
 
+/// The world of the shared runner; its interfaces are those of every step.
+pub(super) mod runner {
+    wasmtime::component::bindgen!({
+        path: "../wit/step/0.1.0",
+        world: "script-runner",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "wasi:io/poll": wasmtime_wasi_io::bindings::wasi::io::poll,
+            "wasi:io/error": wasmtime_wasi_io::bindings::wasi::io::error,
+            "wasi:io/streams": wasmtime_wasi_io::bindings::wasi::io::streams,
+            "deputy:step/types": super::bindings::deputy::step::types,
+            "deputy:step/accounts": super::bindings::deputy::step::accounts,
+            "deputy:step/http": super::bindings::deputy::step::http,
+            "deputy:step/log": super::bindings::deputy::step::log,
+            "deputy:step/clock": super::bindings::deputy::step::clock,
+            "deputy:step/random": super::bindings::deputy::step::random,
+        },
+    });
+}
+
 pub(super) use bindings::StepPre;
 use bindings::deputy::step::{accounts, clock, http, log, random, types};
 
@@ -50,7 +71,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 impl From<types::Prop> for Prop {
     fn from(prop: types::Prop) -> Self {
-        // What is no JSON stays a text that no input can equal; `validate` names it.
+        // What is no JSON is taken for a text; where the prop is none, `validate` names it.
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
         Self {
             name: prop.name,
@@ -258,6 +279,10 @@ impl clock::Host for Host {
         let at = tokio::time::Instant::now() + Duration::from_millis(ms.into());
         let alarm = self.table.push(Alarm { at })?;
         subscribe(&mut self.table, alarm)
+    }
+
+    fn cpu_ms(&mut self) -> wasmtime::Result<u64> {
+        Ok(u64::try_from(self.cpu.spent().as_millis()).unwrap_or(u64::MAX))
     }
 }
 

@@ -45,6 +45,13 @@ pub fn ordered(number: i64) -> String {
     format!("{:016x}", number.cast_unsigned() ^ (1 << 63))
 }
 
+/// The number of a segment that [`ordered`] made.
+pub fn unordered(segment: &str) -> Option<i64> {
+    let digits = segment.len() == 16 && segment.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = digits.then(|| u64::from_str_radix(segment, 16).ok()).flatten()?;
+    Some((number ^ (1 << 63)).cast_signed())
+}
+
 fn escape(part: &str, key: &mut Vec<u8>) {
     for &byte in part.as_bytes() {
         match byte {

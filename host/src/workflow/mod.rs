@@ -4,8 +4,20 @@
 //! started by a trigger, and executed step by step. A run is durable: it is stored before its trigger is answered, and
 //! what a step left is stored before the next one begins, so a crash goes on after the last finished step.
 
+pub mod check;
+pub mod engine;
+pub mod error;
+pub mod expression;
+pub mod hook;
+pub mod programs;
+pub mod records;
+pub mod schedule;
+pub mod source;
+#[cfg(test)]
+mod testing;
 pub mod types;
 
+pub use error::WorkflowError;
 pub use types::*;
 
 use std::collections::BTreeMap;

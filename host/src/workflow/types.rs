@@ -89,7 +89,7 @@ pub enum TriggerAnswer {
 pub struct Schedule {
     /// Five fields (minute, hour, day, month, weekday), or six with seconds first.
     pub cron: String,
-    /// An IANA time zone.
+    /// An IANA time zone; `UTC` where the file names none.
     pub zone: String,
 }
 
@@ -103,7 +103,7 @@ pub struct Step {
     pub accounts: BTreeMap<String, String>,
     /// The step's props; texts in it are templates.
     pub input: serde_json::Value,
-    /// An expression; the step is skipped where it is false.
+    /// An expression that gives true or false; the step is skipped where it is false. Evaluated once, before `for_each`.
     pub when: Option<String>,
     pub for_each: Option<ForEach>,
     pub retry: Retry,
@@ -114,7 +114,8 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepWhat {
-    /// The path as the file has it, and the SHA-256 of the program in hex: programs are kept by their hash.
+    /// The path as the file has it, and the SHA-256 of the program in hex: programs are kept by their hash. The check
+    /// fills the hash in; a file just read has none.
     Program {
         path: String,
         hash: String,
@@ -131,7 +132,7 @@ pub enum StepWhat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForEach {
-    /// An expression that gives a list; `item` and `index` stand in the step's texts.
+    /// An expression that gives a list; `item` and `index` (from 0) stand in the step's texts.
     pub items: String,
     /// At a time.
     pub parallel: u32,
@@ -146,7 +147,7 @@ pub struct Retry {
     pub delay: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
     /// The run fails.

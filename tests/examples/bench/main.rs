@@ -78,6 +78,7 @@ async fn step() -> Result<()> {
                 input: input.clone(),
                 context: serde_json::Value::Null,
                 bindings: BTreeMap::new(),
+                ambient: Vec::new(),
                 road: Arc::new(NoRoad),
                 limits: RunLimits::default(),
                 log: None,

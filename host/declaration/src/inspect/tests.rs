@@ -186,7 +186,7 @@ fn nothing_is_inert() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_it_panic(at in 8_usize..6000, byte: u8) {
+    fn no_bytes_make_it_panic(at in 8_usize..12_000, byte: u8) {
         let app = source::tests::app("base = \"https://api.example.com\"");
         let mut bytes = image::component(&app).unwrap();
         let at = at % bytes.len();

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{ENTRY_BYTES, FORMAT, HEADER_BYTES, MAGIC, sources};
 use crate::image::{self, ImageError};
-use crate::source::{self, Problem, Problems};
+use crate::source::{self, Beside, Problem, Problems};
 use crate::types::{App, EvidenceLevel};
 
 /// A pack and what was put into it.
@@ -43,7 +43,7 @@ impl BuildError {
     }
 }
 
-/// Reads every `<apps>/<slug>/app.toml`. The folder bears the app's slug. Deterministic.
+/// Reads every `<apps>/<slug>/app.toml` and the scripts it names. The folder bears the app's slug. Deterministic.
 pub fn build(apps: &Path) -> Result<Built, BuildError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -53,7 +53,8 @@ pub fn build(apps: &Path) -> Result<Built, BuildError> {
     for file in sources::app_files(apps).map_err(io(apps))? {
         let text = std::fs::read_to_string(&file).map_err(io(&file))?;
         let name = file.display().to_string();
-        match source::parse(&name, &text) {
+        let beside = file.parent().map_or_else(Beside::default, |folder| Beside::read(&text, folder));
+        match source::parse_with(&name, &text, &beside) {
             Ok(app) => match misplaced(&name, &file, &app) {
                 Some(problem) => problems.push(problem),
                 None => parsed.push(app),

@@ -27,10 +27,26 @@ pub fn app_files(apps: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// An `app.toml` and the scripts beside it, named by it or not.
+fn with_scripts(file: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut scripts = Vec::new();
+    if let Some(folder) = file.parent() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "js" || extension == "mjs") && path.is_file() {
+                scripts.push(path);
+            }
+        }
+    }
+    scripts.sort();
+    scripts.insert(0, file.to_owned());
+    Ok(scripts)
+}
+
 /// The text of the sidecar for these sources.
 pub fn fingerprint(apps: &Path, wit: &[u8]) -> io::Result<String> {
     let mut text = format!("{HEADER}\n{:016x} app.wit\n", fnv1a(wit));
-    for file in app_files(apps)? {
+    for file in app_files(apps)?.into_iter().map(|file| with_scripts(&file)).collect::<io::Result<Vec<_>>>()?.concat() {
         let bytes = std::fs::read(&file)?;
         let name = file.strip_prefix(apps).unwrap_or(&file).to_string_lossy().replace('\\', "/");
         // Writing to a String cannot fail.

@@ -1,17 +1,18 @@
-//! The top of an `app.toml`: identity, inputs, base, reach, headers, test, signals.
+//! The top of an `app.toml`: identity, inputs, base, reach, headers, test.
 
 use serde_spanned::Spanned;
 use toml::de::DeValue;
 
-use super::method;
-use super::reader::{Entry, Names, Reader, Table, a, entries, join};
+use super::beside::Beside;
+use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
+use super::{actions, method, pagination, signals};
 use crate::template::{Authority, shape};
 use crate::types::{
-    AnyOf, App, Condition, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, LabelOrigin, Origin, Param, Part,
-    Reach, Signals, Template, TestRequest, TextMatch,
+    App, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, LabelOrigin, Origin, Param, Part, Reach, Template,
+    TestRequest,
 };
 
-const APP: [&str; 14] = [
+const APP: [&str; 16] = [
     "slug",
     "name",
     "summary",
@@ -26,10 +27,12 @@ const APP: [&str; 14] = [
     "headers",
     "test",
     "signals",
+    "pagination",
+    "actions",
 ];
 
 /// None when the text is no TOML, or too broken to go on.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<App> {
+pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
     let text = reader.text;
     let (root, errors) = toml::de::DeTable::parse_recoverable(text);
     for error in &errors {
@@ -42,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<App> {
     reader.known(&root, "an app", &APP);
     let inputs = root.get("inputs").map_or_else(Vec::new, |value| inputs(reader, value));
     let input_names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
-    let names = Names { inputs: &input_names, tokens: &[] };
+    let names = Names { inputs: &input_names, tokens: &[], declare: DECLARE_INPUT };
     let base = match root.get("base") {
         Some(value) => reader.template(value, "base", "base", names),
         None => {
@@ -69,9 +72,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<App> {
         reach: reach(reader, &root, &base, &inputs, names),
         headers: root.get("headers").map_or_else(Vec::new, |value| headers(reader, value)),
         test: root.get("test").and_then(|value| test(reader, value)),
-        signals: signals(reader, &root),
-        pagination: None,
-        actions: Vec::new(),
+        signals: signals::signals(reader, &root),
+        pagination: root.get("pagination").and_then(|value| pagination::pagination(reader, value)),
+        actions: root.get("actions").map_or_else(Vec::new, |value| actions::actions(reader, value, beside)),
         inputs,
         methods,
         base,
@@ -243,66 +246,4 @@ fn test(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<TestReq
         id: reader.optional(&table, "id", "test"),
         label: reader.optional(&table, "label", "test"),
     })
-}
-
-fn signals(reader: &mut Reader<'_>, root: &Table<'_>) -> Signals {
-    let unauthorized = vec![vec![Condition::Status(401)]];
-    let mut signals = Signals {
-        expired: unauthorized,
-        revoked: Vec::new(),
-        failed: Vec::new(),
-        throttled: vec![vec![Condition::Status(429)]],
-        retry_after: None,
-    };
-    let Some(value) = root.get("signals") else { return signals };
-    let Some(table) = reader.table(value, "signals", &["expired", "revoked", "failed"]) else { return signals };
-    if table.has("expired") {
-        signals.expired = any_of(reader, &table, "expired");
-    }
-    signals.revoked = any_of(reader, &table, "revoked");
-    signals.failed = any_of(reader, &table, "failed");
-    signals
-}
-
-fn any_of(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) -> AnyOf {
-    let Some(value) = table.get(key) else { return Vec::new() };
-    let mut any = Vec::new();
-    for item in reader.list(value, key) {
-        let path = format!("signals.{key}[{}]", any.len());
-        reader.at(&*path, item.span());
-        let Some(table) = reader.table(item, "a condition", &["status", "header", "body"]) else { continue };
-        let mut all = Vec::new();
-        for entry in &table.entries {
-            match entry.key {
-                "status" => all.extend(reader.number(entry.value, "status").map(Condition::Status)),
-                "header" | "body" => {
-                    let Some(names) = reader.names(entry.value, entry.key) else { continue };
-                    for named in &names.entries {
-                        let path = format!("{path}[{}].{}", all.len(), entry.key);
-                        reader.at(format!("{path}.name"), named.key_span.clone());
-                        let text = TextMatch { name: named.key.to_owned(), value: literal(reader, named) };
-                        all.push(if entry.key == "body" { Condition::Body(text) } else { Condition::Header(text) });
-                    }
-                }
-                // Told as an unknown key.
-                _ => {}
-            }
-        }
-        any.push(all);
-    }
-    any
-}
-
-/// A value to compare with: a string as it is, numbers and booleans as JSON writes them.
-fn literal(reader: &mut Reader<'_>, entry: &Entry<'_>) -> String {
-    match entry.value.get_ref() {
-        DeValue::String(text) => text.to_string(),
-        DeValue::Boolean(value) => value.to_string(),
-        DeValue::Integer(number) => number.as_str().to_owned(),
-        other => {
-            let message = format!("`{}` is compared with a string, number or boolean, not {}", entry.key, a(other));
-            reader.fault(entry.value.span(), message, None);
-            String::new()
-        }
-    }
 }

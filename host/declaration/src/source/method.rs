@@ -4,18 +4,30 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::app::{label, params};
-use super::reader::{Entry, Names, Reader, Table, join};
+use super::marker::{Known, marker};
+use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, join};
 use crate::types::{
-    Alphabet, AuthKind, AuthMethod, BasicRule, ClientAuth, ErrorClass, ErrorMeaning, Marker, NamedTemplate, OAuth2,
-    Part, Pkce, Placeholder, Redirect, ReplyToken, Rotation, Rule, RuleSet, Scope, ScopeList, Template, Token,
-    TokenBody,
+    AuthKind, AuthMethod, BasicRule, ClientAuth, ErrorClass, ErrorMeaning, NamedTemplate, OAuth2, Part, Pkce,
+    Placeholder, Redirect, ReplyToken, Rotation, Rule, RuleSet, Scope, ScopeList, Template, Token, TokenBody,
 };
 
 const METHOD: [&str; 8] = ["label", "help", "tokens", "oauth2", "header", "query", "basic", "rule-sets"];
 const RULES: [&str; 3] = ["header", "query", "basic"];
-const KEY_TOKEN: [&str; 5] = ["label", "help", "example", "pattern", "optional"];
-const OAUTH_TOKEN: [&str; 11] =
-    ["label", "help", "example", "pattern", "optional", "at", "access", "refresh", "expires-in", "scope", "lifetime-s"];
+const KEY_TOKEN: [&str; 6] = ["label", "help", "example", "pattern", "optional", "marker"];
+const OAUTH_TOKEN: [&str; 12] = [
+    "label",
+    "help",
+    "example",
+    "pattern",
+    "optional",
+    "marker",
+    "at",
+    "access",
+    "refresh",
+    "expires-in",
+    "scope",
+    "lifetime-s",
+];
 const OAUTH2: [&str; 18] = [
     "authorize-url",
     "token-url",
@@ -40,24 +52,31 @@ const OAUTH2: [&str; 18] = [
 pub(super) fn methods(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, inputs: &[String]) -> Vec<AuthMethod> {
     reader.at("methods", value.span());
     let Some(table) = reader.names(value, "methods") else { return Vec::new() };
+    let any_oauth = table.entries.iter().any(|entry| entry.value.get_ref().get("oauth2").is_some());
     let mut methods = Vec::new();
     for entry in &table.entries {
         let path = format!("methods[{}]", methods.len());
         reader.at(&*path, entry.key_span.clone());
         reader.at(format!("{path}.id"), entry.key_span.clone());
-        if let Some(method) = method(reader, entry, &path, inputs) {
+        if let Some(method) = method(reader, entry, &path, inputs, any_oauth) {
             methods.push(method);
         }
     }
     methods
 }
 
-fn method(reader: &mut Reader<'_>, entry: &Entry<'_>, path: &str, inputs: &[String]) -> Option<AuthMethod> {
+fn method(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    path: &str,
+    inputs: &[String],
+    any_oauth: bool,
+) -> Option<AuthMethod> {
     let table = reader.table(entry.value, "a method", &METHOD)?;
     let oauth = table.has("oauth2");
-    let tokens = tokens(reader, &table, path, oauth);
+    let tokens = tokens(reader, &table, path, oauth, any_oauth);
     let token_names: Vec<String> = tokens.iter().map(|token| token.name.clone()).collect();
-    let names = Names { inputs, tokens: &token_names };
+    let names = Names { inputs, tokens: &token_names, declare: DECLARE_INPUT };
     let kind = match table.get("oauth2") {
         Some(value) => AuthKind::OAuth2Code(oauth2(reader, value, &format!("{path}.kind.oauth2-code"), names)?),
         None => AuthKind::Keys,
@@ -74,7 +93,7 @@ fn method(reader: &mut Reader<'_>, entry: &Entry<'_>, path: &str, inputs: &[Stri
     })
 }
 
-fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool) -> Vec<Token> {
+fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool, any_oauth: bool) -> Vec<Token> {
     let path = format!("{path}.tokens");
     let Some(value) = method.get("tokens") else {
         let name = if oauth { "access_token" } else { "token" };
@@ -86,11 +105,12 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool) 
             pattern: None,
             optional: false,
             reply: oauth.then(|| reply_token("")),
-            marker: marker(name, oauth),
+            marker: marker(reader, None, name, "", Known { oauth, any_oauth, all: &[name] }),
         }];
     };
     reader.at(&*path, value.span());
     let Some(table) = reader.names(value, "tokens") else { return Vec::new() };
+    let all: Vec<&str> = table.entries.iter().map(|entry| entry.key).collect();
     let mut tokens = Vec::new();
     for entry in &table.entries {
         let path = format!("{path}[{}]", tokens.len());
@@ -106,19 +126,10 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool) 
             pattern: reader.optional(&table, "pattern", &path),
             optional: reader.flag(&table, "optional", false),
             reply: oauth.then(|| reply(reader, &table, &format!("{path}.reply"))),
-            marker: marker(entry.key, oauth && tokens.is_empty()),
+            marker: marker(reader, Some(&table), entry.key, &path, Known { oauth, any_oauth, all: &all }),
         });
     }
     tokens
-}
-
-/// A shape that no service checks for; the first token of an OAuth method is also known by the name that most code uses.
-fn marker(token: &str, first_of_oauth: bool) -> Marker {
-    let mut names = vec![token.to_owned()];
-    if first_of_oauth && token != "oauth_access_token" {
-        names.push("oauth_access_token".to_owned());
-    }
-    Marker { prefix: String::new(), length: 40, alphabet: Alphabet::Alphanumeric, names }
 }
 
 /// RFC 6749 section 5.1, below `at`.

@@ -4,10 +4,17 @@
 //! apps share is a default. `docs/app-toml.md` lists every key. Every mistake is told at its line and column, with the
 //! nearest right word, and as many as can be found at once.
 
+mod actions;
 mod app;
+mod beside;
+mod json;
+mod marker;
 mod method;
+mod pagination;
 mod placeholder;
-mod reader;
+pub mod reader;
+mod request;
+mod signals;
 
 use std::fmt;
 use std::ops::Range;
@@ -15,6 +22,8 @@ use std::ops::Range;
 use crate::types::App;
 use crate::validate::validate;
 
+pub use beside::Beside;
+pub use pagination::next as next_page;
 use reader::Reader;
 
 /// One mistake in an `app.toml`.
@@ -71,10 +80,15 @@ impl Problems {
     }
 }
 
-/// Reads and validates an `app.toml`. `file_name` only stands in the problems.
+/// Reads and validates an `app.toml` that stands alone. `file_name` only stands in the problems.
 pub fn parse(file_name: &str, text: &str) -> Result<App, Problems> {
+    parse_with(file_name, text, &Beside::default())
+}
+
+/// As [`parse`], with the scripts that stand beside it.
+pub fn parse_with(file_name: &str, text: &str, beside: &Beside) -> Result<App, Problems> {
     let mut reader = Reader::new(text);
-    let app = app::read(&mut reader);
+    let app = app::read(&mut reader, beside);
     if reader.faults.is_empty()
         && let Some(app) = &app
     {
@@ -89,7 +103,8 @@ pub fn parse(file_name: &str, text: &str) -> Result<App, Problems> {
     }
 }
 
-fn problems(file_name: &str, text: &str, mut faults: Vec<reader::Fault>) -> Problems {
+/// The faults with their places in the text, in its order.
+pub fn problems(file_name: &str, text: &str, mut faults: Vec<reader::Fault>) -> Problems {
     faults.sort_by_key(|fault| fault.span.start);
     let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);

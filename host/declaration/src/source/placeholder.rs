@@ -89,14 +89,14 @@ fn placeholder(body: &str, names: Names<'_>) -> Result<Part, (String, Option<Str
     let known: Vec<&str> = names.tokens.iter().chain(names.inputs).map(String::as_str).collect();
     let help = match suggest::nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{{{near}}}`?"),
-        None if known.is_empty() => "no name is declared here: declare an input, [inputs.…]".to_owned(),
+        None if known.is_empty() => format!("no name is declared here: {}", names.declare),
         None => format!("declared here: {}", known.join(", ")),
     };
     Err((format!("`{{{name}}}` is not declared"), Some(help)))
 }
 
 /// Where each byte of a decoded TOML string stands in the file.
-pub(super) struct Offsets {
+pub struct Offsets {
     whole: Range<usize>,
     /// One offset per decoded byte, and one for the end; none when the string could not be followed.
     bytes: Option<Vec<usize>>,

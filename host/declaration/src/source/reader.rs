@@ -1,5 +1,5 @@
-//! Walks the parsed TOML: typed values out, faults with spans aside, and the span of every field of the declaration
-//! kept, so that a later finding about a field can be shown at its line.
+//! Walks the parsed TOML of an author's file: typed values out, faults with spans aside, and the span of every field of
+//! the declaration kept, so that a later finding about a field can be shown at its line.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,30 +8,31 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::placeholder;
+pub use super::placeholder::Offsets;
 use crate::suggest;
 use crate::types::Template;
 
 #[derive(Debug)]
-pub(super) struct Fault {
+pub struct Fault {
     pub span: Range<usize>,
     pub message: String,
     pub help: Option<String>,
 }
 
-pub(super) struct Reader<'s> {
+pub struct Reader<'s> {
     pub text: &'s str,
     pub faults: Vec<Fault>,
     spans: BTreeMap<String, Range<usize>>,
 }
 
 /// A table whose keys are all known, or whose keys are the author's own names; in the order of the text.
-pub(super) struct Table<'t> {
+pub struct Table<'t> {
     pub span: Range<usize>,
     pub entries: Vec<Entry<'t>>,
 }
 
 #[derive(Clone)]
-pub(super) struct Entry<'t> {
+pub struct Entry<'t> {
     pub key: &'t str,
     pub key_span: Range<usize>,
     pub value: &'t Spanned<DeValue<'t>>,
@@ -52,7 +53,12 @@ impl<'t> Table<'t> {
 pub(super) struct Names<'n> {
     pub inputs: &'n [String],
     pub tokens: &'n [String],
+    /// How to declare one: `declare an input, [inputs.…]`.
+    pub declare: &'static str,
 }
+
+/// The names of a place where the app's inputs may stand.
+pub(super) const DECLARE_INPUT: &str = "declare an input, [inputs.…]";
 
 impl<'s> Reader<'s> {
     pub fn new(text: &'s str) -> Self {
@@ -213,7 +219,13 @@ impl<'s> Reader<'s> {
     }
 
     /// A template string; unknown names are faults at their own column.
-    pub fn template(&mut self, value: &Spanned<DeValue<'_>>, what: &str, path: &str, names: Names<'_>) -> Template {
+    pub(super) fn template(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        what: &str,
+        path: &str,
+        names: Names<'_>,
+    ) -> Template {
         let Some(text) = self.text_of(value, what, path) else { return Vec::new() };
         let raw = self.text.get(value.span()).unwrap_or_default();
         let offsets = placeholder::Offsets::new(raw, &text, value.span());
@@ -229,16 +241,16 @@ impl<'s> Reader<'s> {
 }
 
 /// The type of a value, with its article.
-pub(super) fn a(value: &DeValue<'_>) -> String {
+pub fn a(value: &DeValue<'_>) -> String {
     let word = value.type_str();
     format!("{} {word}", if word.starts_with(['a', 'i']) { "an" } else { "a" })
 }
 
-pub(super) fn join(prefix: &str, key: &str) -> String {
+pub fn join(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
-pub(super) fn entries<'t>(table: &'t DeTable<'t>, span: Range<usize>) -> Table<'t> {
+pub fn entries<'t>(table: &'t DeTable<'t>, span: Range<usize>) -> Table<'t> {
     let mut entries: Vec<_> =
         table.iter().map(|(key, value)| Entry { key: key.get_ref(), key_span: key.span(), value }).collect();
     // The parser sorts by name; the order of the text is the author's ("best first").

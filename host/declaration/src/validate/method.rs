@@ -93,6 +93,42 @@ fn tokens(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
         }
     }
     check.unique("place of a token", places);
+    markers(check, path, method);
+}
+
+/// The shortest random part: 22 letters and digits are 131 bits, 22 hex digits 88.
+const MARKER_RANDOM: usize = 22;
+const MARKER_MAX: u32 = 512;
+
+fn markers(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
+    let mut names = Vec::new();
+    for (at, token) in method.tokens.iter().enumerate() {
+        let path = format!("{path}.tokens[{at}].marker");
+        let marker = &token.marker;
+        if let Some(bad) = marker.prefix.chars().find(|c| !c.is_ascii_graphic()) {
+            let message = format!("a prefix is visible ASCII without spaces: it holds {bad:?}");
+            check.fail(format!("{path}.prefix"), message);
+        }
+        let least = marker.prefix.len() + MARKER_RANDOM;
+        if marker.length > MARKER_MAX || (marker.length as usize) < least {
+            let message = format!(
+                "a marker has {least} to {MARKER_MAX} characters here: the prefix and {MARKER_RANDOM} random ones"
+            );
+            check.fail(format!("{path}.length"), message);
+        }
+        if marker.names.is_empty() {
+            let help = format!("names = [\"{}\"]", token.name);
+            check.fail_with(format!("{path}.names"), "code knows the token by no name", help);
+        }
+        for (at, name) in marker.names.iter().enumerate() {
+            let path = format!("{path}.names[{at}]");
+            if !is_name(name) {
+                check.fail(&path, text::bad_name(name));
+            }
+            names.push((path, name));
+        }
+    }
+    check.unique("name of a marker", names);
 }
 
 fn rule_tokens(rule: &Rule) -> Vec<&str> {

@@ -5,8 +5,11 @@
 //! resolves, every pattern compiles, no value of an account can move a URL to another host, and secrets stand only in
 //! rules. A declaration comes from a stranger, so sizes are bounded too.
 
+mod actions;
 mod method;
+mod pagination;
 mod reach;
+mod request;
 mod text;
 
 use std::collections::BTreeMap;
@@ -35,7 +38,10 @@ impl fmt::Display for Finding {
 }
 
 /// The largest declaration, in bytes of its JSON form.
-pub const MAX_DECLARATION_BYTES: usize = 256 << 10;
+pub const MAX_DECLARATION_BYTES: usize = 512 << 10;
+
+/// The largest script of an action, in bytes.
+pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
 
 /// All broken rules, in the order of the declaration; empty when it is sound.
 pub fn validate(app: &App) -> Vec<Finding> {
@@ -48,6 +54,8 @@ pub fn validate(app: &App) -> Vec<Finding> {
     reach::headers(&mut check);
     reach::test(&mut check);
     reach::signals(&mut check);
+    pagination::pagination(&mut check);
+    actions::actions(&mut check);
     check.findings
 }
 
@@ -136,6 +144,23 @@ impl<'a> Check<'a> {
         }
     }
 
+    fn link(&mut self, path: &str, link: Option<&str>) {
+        if let Some(link) = link
+            && !url::Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
+        {
+            self.fail(path, format!("`{link}` is no https link"));
+        }
+    }
+
+    /// A short text that people read.
+    fn words(&mut self, path: &str, what: &str, text: &str, limit: usize) {
+        if text.trim().is_empty() {
+            self.fail(path, format!("the {what} is empty"));
+        } else if text.chars().count() > limit {
+            self.fail(path, format!("the {what} is longer than {limit} characters"));
+        }
+    }
+
     fn pattern(&mut self, path: &str, pattern: &str) {
         if let Err(reason) = template::whole(pattern) {
             self.fail(path, format!("the pattern does not compile: {reason}"));
@@ -149,13 +174,8 @@ fn identity(check: &mut Check<'_>) {
         let message = format!("`{}` is no slug: 1 to 40 of a-z, 0-9 and hyphens between them", app.slug);
         check.fail("slug", message);
     }
-    for (path, value, limit) in [("name", &app.name, 80), ("summary", &app.summary, 300)] {
-        if value.trim().is_empty() {
-            check.fail(path, format!("the {path} is empty"));
-        } else if value.chars().count() > limit {
-            check.fail(path, format!("the {path} is longer than {limit} characters"));
-        }
-    }
+    check.words("name", "name", &app.name, 80);
+    check.words("summary", "summary", &app.summary, 300);
     for (index, category) in app.categories.iter().enumerate() {
         if !is_slug(category) {
             let help = "lower-case letters, digits and hyphens";
@@ -163,11 +183,7 @@ fn identity(check: &mut Check<'_>) {
         }
     }
     for (path, link) in [("homepage", &app.homepage), ("docs", &app.docs)] {
-        if let Some(link) = link
-            && !url::Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
-        {
-            check.fail(path, format!("`{link}` is no https link"));
-        }
+        check.link(path, link.as_deref());
     }
     if app.evidence.date.parse::<text::Day>().is_err() {
         check.fail_with("evidence.date", format!("`{}` is no day", app.evidence.date), "write it as 2026-11-23");

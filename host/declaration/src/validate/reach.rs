@@ -10,7 +10,7 @@ use super::text::{self, is_header_name};
 use crate::template::{Authority, check_authority, check_suffix, render_public, shape};
 use crate::types::{AnyOf, App, Condition, InputKind, Origin, Part, Rule};
 
-const BODY_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+pub(super) const BODY_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 pub(super) fn base_and_reach(check: &mut Check<'_>) {
     let app = check.app;
@@ -84,6 +84,14 @@ fn method_name(check: &mut Check<'_>, path: &str, method: &str) {
     }
 }
 
+pub(super) fn request_method(check: &mut Check<'_>, path: &str, method: &str) {
+    method_name(check, path, method);
+    let reach = &check.app.reach;
+    if !reach.methods.is_empty() && !reach.methods.iter().any(|allowed| allowed == method) {
+        check.fail(path, format!("{method} lies outside reach.methods"));
+    }
+}
+
 pub(super) fn headers(check: &mut Check<'_>) {
     let app = check.app;
     let names =
@@ -103,7 +111,7 @@ pub(super) fn headers(check: &mut Check<'_>) {
 }
 
 /// Some rule of some method writes this header.
-fn injected(app: &App, name: &str) -> bool {
+pub(super) fn injected(app: &App, name: &str) -> bool {
     app.methods.iter().flat_map(|method| &method.rule_sets).flat_map(|set| &set.rules).any(|rule| match rule {
         Rule::Header(named) => named.name.eq_ignore_ascii_case(name),
         Rule::Basic(_) => name.eq_ignore_ascii_case("authorization"),
@@ -114,10 +122,7 @@ fn injected(app: &App, name: &str) -> bool {
 pub(super) fn test(check: &mut Check<'_>) {
     let app = check.app;
     let Some(test) = &app.test else { return };
-    method_name(check, "test.method", &test.method);
-    if !app.reach.methods.is_empty() && !app.reach.methods.contains(&test.method) {
-        check.fail("test.method", format!("{} lies outside reach.methods", test.method));
-    }
+    request_method(check, "test.method", &test.method);
     if test.body.is_some() && !BODY_METHODS.contains(&test.method.as_str()) {
         check.fail("test.body", format!("a {} request has no body", test.method));
     }
@@ -144,13 +149,20 @@ pub(super) fn test(check: &mut Check<'_>) {
         check.fail("test.path", "a request has no fragment");
     } else if let Some(message) = text::path_fault(path) {
         check.fail("test.path", message);
-    } else if let Some(full) = full_path(app, path) {
-        let under = |prefixes: &[String]| prefixes.iter().any(|prefix| below(&full, prefix));
-        if !app.reach.paths.is_empty() && !under(&app.reach.paths) {
-            check.fail("test.path", format!("`{full}` lies outside reach.paths"));
-        } else if under(&app.reach.denied_paths) {
-            check.fail("test.path", format!("`{full}` lies within reach.denied-paths"));
-        }
+    } else {
+        within_reach(check, "test", path);
+    }
+}
+
+/// A request that ships with the app is one that reach allows. `path` is relative to the base, without a query.
+pub(super) fn within_reach(check: &mut Check<'_>, request: &str, path: &str) {
+    let reach = &check.app.reach;
+    let Some(full) = full_path(check.app, path) else { return };
+    let under = |prefixes: &[String]| prefixes.iter().any(|prefix| below(&full, prefix));
+    if !reach.paths.is_empty() && !under(&reach.paths) {
+        check.fail(format!("{request}.path"), format!("`{full}` lies outside reach.paths"));
+    } else if under(&reach.denied_paths) {
+        check.fail(format!("{request}.path"), format!("`{full}` lies within reach.denied-paths"));
     }
 }
 
@@ -181,8 +193,18 @@ fn below(path: &str, prefix: &str) -> bool {
 
 pub(super) fn signals(check: &mut Check<'_>) {
     let signals = &check.app.signals;
-    for (field, any) in [("expired", &signals.expired), ("revoked", &signals.revoked), ("failed", &signals.failed)] {
+    for (field, any) in [
+        ("expired", &signals.expired),
+        ("revoked", &signals.revoked),
+        ("failed", &signals.failed),
+        ("throttled", &signals.throttled),
+    ] {
         any_of(check, &format!("signals.{field}"), any);
+    }
+    if let Some(retry_after) = &signals.retry_after
+        && !is_header_name(&retry_after.header)
+    {
+        check.fail("signals.retry-after.header", format!("`{}` is no header name", retry_after.header));
     }
 }
 

@@ -14,14 +14,14 @@ pub fn is_slug(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// `[a-z][a-z0-9_]*`, at most 40: inputs and tokens.
+/// `[a-z][a-z0-9_]*`, at most 40: inputs, tokens and props.
 pub fn is_name(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// `[a-z][a-z0-9-]*`, at most 40: methods and rule sets.
+/// `[a-z][a-z0-9-]*`, at most 40: methods, rule sets and actions.
 pub fn is_id(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|first: char| first.is_ascii_lowercase())
@@ -142,7 +142,10 @@ pub(super) fn texts(check: &mut Check<'_>) {
 fn walk(check: &mut Check<'_>, path: &str, value: &Value) {
     match value {
         Value::String(text) => {
-            let lines = path.ends_with("help") || path == "test.body";
+            let lines = path.ends_with("help")
+                || path == "test.body"
+                || path.ends_with("].work.script")
+                || path.contains("].work.request.body.");
             let bad = text.chars().find(|c| (c.is_control() && !(lines && matches!(c, '\n' | '\t'))) || disguises(*c));
             if let Some(bad) = bad {
                 check.fail(path, format!("it holds the character U+{:04X}, which cannot be seen", u32::from(bad)));

@@ -2,6 +2,7 @@
 
 mod hostile;
 pub(super) mod peer;
+mod plain;
 mod road;
 mod tls;
 mod world;

@@ -225,10 +225,7 @@ async fn what_cannot_be_renewed() {
     });
     let error = world.get("/").await.unwrap_err();
     assert_eq!(error.code(), "needs_reconnect");
-    assert_eq!(
-        error.fix().unwrap(),
-        "connect it again with `deputy connect test`, then `deputy account delete test/work`"
-    );
+    assert_eq!(error.fix().unwrap(), "run `deputy account reconnect test/work`");
     let lines = world.audit.lines();
     assert_eq!((lines[0].status, lines[0].error.as_deref()), (Some(401), Some("needs_reconnect")));
 }

@@ -53,6 +53,25 @@ enum Deed {
     Abandon { url: String },
     /// Read a body in pieces and say how long it was.
     Drain { url: String },
+    /// The markers of a prop's account, by name.
+    Markers { prop: String },
+    /// One request with anything in it. `{prop.name}` in url, headers and body becomes that marker, and
+    /// `{prop.name|basic}` the Basic pair of it and nothing. Without `prop` it names no account.
+    Send(Sending),
+    /// Tell the secret that was given: in the `log`, the `output`, a `failure` or a `path`.
+    Tell { secret: String, how: String },
+}
+
+#[derive(Deserialize)]
+struct Sending {
+    prop: Option<String>,
+    method: Option<String>,
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    identity: Option<String>,
 }
 
 thread_local! {
@@ -69,6 +88,8 @@ impl Step for Hostile {
         vec![
             Prop::text("do").help("Which bad thing"),
             Prop::app("demo", "demo").optional(),
+            Prop::app("other", "demo").optional(),
+            Prop::app("narrow", "demo").methods(&["GET", "POST"]).paths(&["/echo"]).requests(4).bytes(10).optional(),
             Prop::json("value").optional(),
             Prop::text("text").optional(),
             Prop::text("prop").optional(),
@@ -78,6 +99,12 @@ impl Step for Hostile {
             Prop::integer("count").optional(),
             Prop::integer("lines").optional(),
             Prop::integer("bytes").optional(),
+            Prop::text("method").optional(),
+            Prop::json("headers").default(json!([])),
+            Prop::text("body").default(""),
+            Prop::text("identity").optional(),
+            Prop::text("secret").secret().optional(),
+            Prop::text("how").option("Log", "log").option("Output", "output").option("Failure", "failure").option("Path", "path").optional(),
         ]
     }
 
@@ -136,6 +163,14 @@ impl Step for Hostile {
                 drop(Account::get("demo")?.request(Method::GET, url).start()?);
             }
             Deed::Drain { url } => return said(drain(&url)),
+            Deed::Markers { prop } => return said(markers(&prop)),
+            Deed::Send(sending) => return said(send(sending)),
+            Deed::Tell { secret, how } => match how.as_str() {
+                "log" => log::info!("it is {secret}, {}", "x".repeat(9_000)),
+                "failure" => return Err(Error::new(format!("it is {secret}"))),
+                "path" => return said(get(&format!("/echo/{secret}"), None)),
+                _ => return Ok(json!({ "told": [secret] })),
+            },
         }
         Ok(Value::Null)
     }
@@ -174,6 +209,73 @@ fn drain(url: &str) -> Result<Value, Error> {
         Ok(())
     })?;
     Ok(json!(total))
+}
+
+fn markers(prop: &str) -> Result<Value, Error> {
+    let markers = wit::accounts::get(prop)?.markers();
+    Ok(markers.into_iter().map(|field| (field.name, Value::String(field.value))).collect())
+}
+
+fn send(sending: Sending) -> Result<Value, Error> {
+    let account = sending.prop.as_deref().map(wit::accounts::get).transpose()?;
+    let headers = sending
+        .headers
+        .iter()
+        .map(|(name, value)| Ok(wit::http::Header { name: name.clone(), value: filled(value)?.into_bytes() }))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let request = wit::http::Request {
+        method: sending.method.unwrap_or_else(|| "GET".to_owned()),
+        url: filled(&sending.url)?,
+        headers,
+        body: filled(&sending.body)?.into_bytes(),
+        timeout_ms: None,
+        as_identity: sending.identity,
+    };
+    let pending = wit::http::start(account.as_ref(), &request)?;
+    let answer = loop {
+        if let Some(answer) = pending.take() {
+            break answer?;
+        }
+        pending.subscribe().block();
+    };
+    let stream = answer.body()?;
+    let mut body = Vec::new();
+    while let Ok(bytes) = stream.blocking_read(64 << 10) {
+        body.extend_from_slice(&bytes);
+    }
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(json!({ "status": answer.status(), "body": deputy_sdk::serde_json::from_str(&body).unwrap_or(Value::String(body)) }))
+}
+
+/// With markers where their names stand in braces.
+fn filled(text: &str) -> Result<String, Error> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, from)) = rest.split_once('{') {
+        let Some((name, after)) = from.split_once('}') else { break };
+        out.push_str(before);
+        let (name, basic) = name.split_once('|').map_or((name, false), |(name, _)| (name, true));
+        let (prop, name) = name.split_once('.').ok_or_else(|| Error::new("the form is {prop.name}"))?;
+        let marker = wit::accounts::get(prop)?.markers().into_iter().find(|field| field.name == name);
+        let marker = marker.ok_or_else(|| Error::new(format!("there is no marker `{name}`")))?.value;
+        out.push_str(&if basic { base64(format!("{marker}:").as_bytes()) } else { marker });
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..=chunk.len() {
+            out.push(char::from(LETTERS[(word >> (18 - 6 * place)) as usize & 63]));
+        }
+        out.extend(std::iter::repeat_n('=', 3 - chunk.len()));
+    }
+    out
 }
 
 #[inline(never)]

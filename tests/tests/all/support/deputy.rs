@@ -24,6 +24,13 @@ impl Deputy {
         Self::configured(allow, "")
     }
 
+    /// The same, with hosts that requests without an account may reach.
+    pub fn with_plain(allow: &[SocketAddr], plain: &[SocketAddr]) -> Self {
+        let plain: Vec<_> = plain.iter().map(|address| format!("\"{address}\"")).collect();
+        // Right behind the keys of `[egress]`.
+        Self::configured(allow, &format!("plain = [{}]\n", plain.join(", ")))
+    }
+
     /// With more lines at the end of its `deputy.toml`.
     pub fn configured(allow: &[SocketAddr], more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");

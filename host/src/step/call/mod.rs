@@ -1,4 +1,25 @@
 //! One HTTP request as data: what the no-code step, an action and `deputy request` are made of.
+//!
+//! [`perform`] sends it through the [`Road`](super::Road) like any request of a step, so it can do no more than one.
+//! The rules are pure: `retry` says whether and when to try again, `pages` what the next page is, `answer` what an
+//! answer gives; `run` alone waits and sends.
+
+mod answer;
+mod error;
+mod link;
+mod pages;
+mod pointer;
+mod request;
+mod retry;
+mod run;
+mod save;
+#[cfg(test)]
+mod tests;
+
+pub use error::CallError;
+pub(super) use pointer::set as set_pointer;
+pub use run::{CallPlace, perform};
+pub use save::{Files, Taken};
 
 use std::time::Duration;
 
@@ -37,6 +58,7 @@ pub enum CallBody {
     /// `application/x-www-form-urlencoded`
     Form(Vec<(String, String)>),
     Text {
+        /// Empty: none is sent.
         content_type: String,
         text: String,
     },
@@ -48,12 +70,13 @@ pub struct AnswerRules {
     pub parse: Parse,
     /// Statuses that are a success; empty: 200 to 299, unless the app's signals say otherwise.
     pub expect: Vec<u16>,
-    /// A JSON Pointer to what the call gives back; none: the whole answer.
+    /// A JSON Pointer to what the call gives back; none: `{"status", "headers", "body"}`.
     pub output: Option<String>,
-    /// The body goes into a file of this name in the run's folder, and the call gives its path, size and hash.
+    /// The body goes into a file of this name in the run's folder, and the call gives
+    /// `{"path", "bytes", "sha256", "content_type"}`.
     pub save: Option<String>,
     pub retry: CallRetry,
-    /// Reads page after page and gives the items.
+    /// Reads page after page and gives the list of items. Excludes `output` and `save`.
     pub pages: Option<Pages>,
 }
 
@@ -69,8 +92,8 @@ pub enum Parse {
 }
 
 /// Tries again when the app says that it is throttled or down (429, 502, 503, 504 and its own signals). A request that
-/// is not idempotent (RFC 9110 section 9.2.2) is tried again only after an answer that says it was not carried out
-/// (throttled), or where `unsafe_too` allows it.
+/// is not idempotent (RFC 9110 section 9.2.2) is tried again only where it was certainly not carried out (throttled, or
+/// failed before anything was sent), or where `unsafe_too` allows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallRetry {
@@ -90,7 +113,7 @@ impl Default for CallRetry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pages {
-    /// A JSON Pointer to the list; none: as the app declares.
+    /// A JSON Pointer to the list, empty for the answer itself; none: as the app declares.
     pub items: Option<String>,
     /// None: as the app declares.
     pub next: Option<NextPage>,
