@@ -6,10 +6,13 @@ mod accounts;
 mod actions;
 mod apps;
 mod error;
+mod hooks;
 mod requests;
 mod steps;
+mod uses;
 mod work;
 mod workflow_check;
+mod workflows;
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,10 +20,13 @@ pub use accounts::*;
 pub use actions::{ActionDetail, ActionList, ActionRun, ActionSends, ActionSummary, PropDetail};
 pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
 pub use error::{Error, Problem};
+pub use hooks::{HookAnswer, HookRequest, Serving};
 pub use requests::CallRun;
 pub use steps::{StepChecked, StepNew, StepRan, StepRun, read_program};
+pub use uses::{AccountDetail, AccountReplaced, MissingScopes};
 pub use work::Worker;
 pub use workflow_check::{StepSummary, WorkflowChecked, WorkflowFile};
+pub use workflows::*;
 
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
@@ -38,6 +44,9 @@ use crate::step::Steps;
 use crate::store::SledStore;
 use crate::vault::{KeySource, Vault};
 use crate::wasm::Apps as AppsEngine;
+use crate::workflow::engine::{Engine, EngineConfig};
+use crate::workflow::programs::Programs;
+use crate::workflow::records::Records;
 
 pub struct Deputy {
     config: Config,
@@ -45,12 +54,15 @@ pub struct Deputy {
     apps_engine: OnceLock<AppsEngine>,
     steps: Arc<work::Engine>,
     opened: tokio::sync::OnceCell<Opened>,
+    /// What this process does for as long as it runs; others read it where the store is in use.
+    role: OnceLock<&'static str>,
 }
 
 /// What stands behind the store: opened by the first verb that needs it.
 struct Opened {
     egress: Arc<Egress>,
     accounts: Arc<Accounts>,
+    engine: Engine,
 }
 
 impl Deputy {
@@ -67,7 +79,14 @@ impl Deputy {
         }
         let catalog = Arc::new(Catalog::open(&config.data.join("apps"))?);
         let steps = Arc::new(work::Engine::new(config.data.join("cache")));
-        Ok(Self { config, catalog, apps_engine: OnceLock::new(), steps, opened: tokio::sync::OnceCell::new() })
+        Ok(Self {
+            config,
+            catalog,
+            apps_engine: OnceLock::new(),
+            steps,
+            opened: tokio::sync::OnceCell::new(),
+            role: OnceLock::new(),
+        })
     }
 
     pub fn config(&self) -> &Config {
@@ -79,7 +98,7 @@ impl Deputy {
     }
 
     async fn open_store(&self) -> Result<Opened, Error> {
-        let store = Arc::new(SledStore::open(&self.config.data)?);
+        let store = Arc::new(SledStore::open_as(&self.config.data, self.role.get().copied())?);
         let source = KeySource::from_config(&self.config);
         let vault = Arc::new(Vault::open(&*store, &source).await?);
         let folder = self.config.data.join("audit");
@@ -88,8 +107,12 @@ impl Deputy {
         })?;
         let egress = Arc::new(Egress::new(self.config.egress.clone(), Arc::new(audit))?);
         let apps = Arc::new(accounts::Declared(self.catalog.clone()));
+        let records = Records::new(store.clone(), vault.clone());
         let accounts = Accounts::new(store, vault, apps, egress.clone(), self.config.callback.clone());
-        Ok(Opened { egress, accounts })
+        let work = Arc::new(self.worker_of(&egress, &accounts));
+        let config = EngineConfig { max_runs: self.config.serve.max_runs, ..EngineConfig::default() };
+        let engine = Engine::new(records, Programs::new(&self.config.data), work, config)?;
+        Ok(Opened { egress, accounts, engine })
     }
 
     /// Waits for what must not be cut off. Call it before the process ends.

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod deputy;
+pub mod server;
 
 pub mod account;
 pub mod app;

@@ -2,10 +2,10 @@
 //
 //   node deputy-step/bundle.mjs src/step.ts dist/step.js
 //
-// Packages made for Node find stand-ins for its built-in modules (unenv): those that need no operating system work, the
-// others throw when they are used, by name.
+// Packages made for Node find stand-ins for its built-in modules: those that need no operating system work (unenv and
+// @jspm/core), the others throw when they are used, by name.
 
-import { createRequire } from "node:module";
+import { builtinModules, createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -16,16 +16,50 @@ const { env, nodeless } = require("unenv");
 const here = dirname(fileURLToPath(import.meta.url));
 
 const { alias } = env(nodeless, {});
+/** Those that unenv only pretends to have, and that need nothing of the operating system. */
+const JSPM = ["assert", "constants", "domain", "punycode", "querystring", "sys", "timers", "tty"];
+
+/** The stand-in for a built-in module; null where there is none. */
+function standIn(name) {
+  const bare = name.replace(/^node:/, "");
+  if (JSPM.includes(bare)) return `@jspm/core/nodelibs/${bare}`;
+  if (bare === "path/posix") return alias["node:path"];
+  if (bare === "assert/strict") return "@jspm/core/nodelibs/assert";
+  const target = alias[`node:${bare}`];
+  return target && !target.includes("/mock/") ? target : null;
+}
+
+/** A module whose parts can be named and extended, and that throws when one is called. */
+const missing = (name) => `
+const part = (path) => new Proxy(function () {}, {
+  get(target, key) {
+    if (key === "prototype") return target.prototype;
+    if (typeof key === "symbol" || key === "then" || key === "__esModule") return undefined;
+    return part(path + "." + key);
+  },
+  apply() { throw new Error(path + " is not there in a step: a step has no operating system"); },
+  construct() { throw new Error(path + " is not there in a step: a step has no operating system"); },
+});
+module.exports = part(${JSON.stringify(name)});
+`;
 
 const standIns = {
   name: "node-stand-ins",
   setup(build) {
+    const builtin = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
     build.onResolve({ filter: /.*/ }, (args) => {
-      const target = args.pluginData === standIns ? undefined : alias[args.path];
-      if (!target || target === args.path) return undefined;
-      const options = { kind: "import-statement", resolveDir: process.cwd(), pluginData: standIns };
-      return build.resolve(target, options);
+      if (args.pluginData === standIns) return undefined;
+      if (builtin.has(args.path)) {
+        const target = standIn(args.path);
+        if (target === null) return { path: args.path.replace(/^(node:)?/, "node:"), namespace: "missing" };
+        return build.resolve(target, { kind: "import-statement", resolveDir: process.cwd(), pluginData: standIns });
+      }
+      // Packages that unenv replaces, such as `inherits`.
+      const target = alias[args.path];
+      if (!target || target === args.path || target.includes("/mock/")) return undefined;
+      return build.resolve(target, { kind: "import-statement", resolveDir: process.cwd(), pluginData: standIns });
     });
+    build.onLoad({ filter: /.*/, namespace: "missing" }, (args) => ({ contents: missing(args.path), loader: "js" }));
   },
 };
 

@@ -9,6 +9,7 @@ mod runner;
 mod setup;
 mod steps;
 mod test;
+mod wasi;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use crate::command::{Failure, Workspace, output, run};
 
 const WASM: &str = "wasm32-unknown-unknown";
 const OLDEST_NODE: u32 = 20;
-const PEERS: &[&str] = &["tests/peers/oidc", "tests/packages"];
+const PEERS: &[&str] = &["tests/peers/oidc", "tests/packages", "sdk/js", "sdk/js/runner/js"];
 /// In `node_modules`: the manifests that were installed.
 const STAMP: &str = ".deputy-installed";
 

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use crate::build::{self, Guests, Profile};
 use crate::command::{Failure, Workspace, hand_over, output, run};
 use crate::steps::Steps;
+use crate::wasi;
 
 /// Guest workspaces whose tests run on this machine's own target.
 const SDKS: &[&str] = &["sdk/rust", "sdk"];
@@ -16,6 +17,7 @@ const DOCUMENTED: &[&str] = &["host/src", "host/declaration/src", "tests/demo-pr
 /// Builds everything and runs every test; the test runner's summary comes last.
 pub fn all(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Failure> {
     build::all(workspace, Profile::Debug, Guests::All)?;
+    wasi::build(workspace)?;
     let examples = workspace.root.join("host/examples").is_dir();
     let sdk = SDKS.iter().map(|sdk| workspace.root.join(sdk)).find(|folder| folder.join("Cargo.toml").is_file());
     let documented = filter.is_none() && DOCUMENTED.iter().any(|folder| has_examples(&workspace.root.join(folder)));
@@ -52,8 +54,8 @@ pub fn all(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Fail
 
 /// Measures with an optimised host; the figures are ratios within one run.
 pub fn bench(workspace: &Workspace) -> Result<ExitCode, Failure> {
-    if !workspace.root.join("tests/examples/bench.rs").is_file() {
-        return Err(Failure::new("tests/examples/bench.rs is missing: this checkout has nothing to measure"));
+    if !workspace.root.join("tests/examples/bench/main.rs").is_file() {
+        return Err(Failure::new("tests/examples/bench/main.rs is missing: this checkout has nothing to measure"));
     }
     build::all(workspace, Profile::Release, Guests::All)?;
     run(workspace.cargo().args(["build", "--release", "--workspace", "--example", "bench"]))?;

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::task::{Context, Poll, Waker};
 
-use wasmtime::{Caller, Engine, Extern, Instance, Linker, Module, Store, Val};
+use wasmtime::{Caller, Engine, Extern, Instance, Linker, Memory, Module, Store, Val};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
 fn main() -> ExitCode {
@@ -54,11 +54,15 @@ fn snapshot(module: &[u8], environment: &[u8]) -> wasmtime::Result<Vec<u8>> {
         },
     )?;
     linker.define_unknown_imports_as_traps(&module)?;
+    // One instance compiles, another evaluates: what a compiler leaves behind in memory is not for the snapshot.
+    let mut store = Store::new(&engine, String::new());
+    let compiler = linker.instantiate(&mut store, &module)?;
+    let bytecode = compile(&mut store, compiler, environment);
+    let bytecode = bytecode.map_err(|error| told(error, &store, "the environment does not compile"))?;
     let mut store = Store::new(&engine, String::new());
     let instance = linker.instantiate(&mut store, &module)?;
-    if let Err(error) = evaluate(&mut store, instance, environment) {
-        return Err(error.context(format!("the environment does not evaluate: {}", store.data().trim_end())));
-    }
+    evaluate(&mut store, instance, &bytecode)
+        .map_err(|error| told(error, &store, "the environment does not evaluate"))?;
     let snapshot = at_once(wizer.snapshot(&context, &mut State { store, instance }))?;
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
@@ -67,14 +71,40 @@ fn snapshot(module: &[u8], environment: &[u8]) -> wasmtime::Result<Vec<u8>> {
     encoded.map_err(|error| wasmtime::Error::msg(format!("the runner is no component: {error:#}")))
 }
 
-/// Hands the source over and lets the runner evaluate it.
-fn evaluate(store: &mut Store<String>, instance: Instance, environment: &[u8]) -> wasmtime::Result<()> {
-    let len = u32::try_from(environment.len())?;
+fn told(error: wasmtime::Error, store: &Store<String>, what: &str) -> wasmtime::Error {
+    error.context(format!("{what}: {}", store.data().trim_end()))
+}
+
+/// Writes bytes into the runner's buffer.
+fn hand_over(store: &mut Store<String>, instance: Instance, bytes: &[u8]) -> wasmtime::Result<()> {
     let buffer = instance.get_typed_func::<u32, u32>(&mut *store, "environment-buffer")?;
-    let at = buffer.call(&mut *store, len)?;
-    let memory = instance.get_memory(&mut *store, "memory");
-    let memory = memory.ok_or_else(|| wasmtime::Error::msg("the runner exports no memory"))?;
-    memory.write(&mut *store, at as usize, environment)?;
+    let at = buffer.call(&mut *store, u32::try_from(bytes.len())?)?;
+    Ok(memory(store, instance)?.write(&mut *store, at as usize, bytes)?)
+}
+
+fn memory(store: &mut Store<String>, instance: Instance) -> wasmtime::Result<Memory> {
+    instance.get_memory(store, "memory").ok_or_else(|| wasmtime::Error::msg("the runner exports no memory"))
+}
+
+/// The bytecode of the environment.
+fn compile(store: &mut Store<String>, instance: Instance, environment: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    hand_over(store, instance, environment)?;
+    let compile = instance.get_typed_func::<(), u32>(&mut *store, "environment-compile")?;
+    let place = compile.call(&mut *store, ())?;
+    let memory = memory(store, instance)?;
+    let word = |at: u32| {
+        let mut bytes = [0; 4];
+        memory.read(&*store, at as usize, &mut bytes).map(|()| u32::from_le_bytes(bytes))
+    };
+    let (at, len) = (word(place)?, word(place + 4)?);
+    let mut bytecode = vec![0; len as usize];
+    memory.read(&*store, at as usize, &mut bytecode)?;
+    Ok(bytecode)
+}
+
+/// Hands the bytecode over and lets the runner evaluate it.
+fn evaluate(store: &mut Store<String>, instance: Instance, bytecode: &[u8]) -> wasmtime::Result<()> {
+    hand_over(store, instance, bytecode)?;
     let initialize = instance.get_typed_func::<(), ()>(&mut *store, "wizer-initialize")?;
     initialize.call(&mut *store, ())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use deputy_declaration::inspect::inspect;
 use deputy_declaration::nearest;
@@ -88,6 +88,8 @@ fn written(app: &App) -> Result<Vec<u8>, AppError> {
 pub struct Catalog {
     files: Files,
     pack: Pack<'static>,
+    /// The built-in apps by hash, made when the first hash is asked for: runs look declarations up often.
+    packed: OnceLock<HashMap<String, Entry<'static>>>,
     /// Parsed versions, by hash.
     parsed: Mutex<HashMap<String, Arc<App>>>,
 }
@@ -95,7 +97,12 @@ pub struct Catalog {
 impl Catalog {
     /// `folder` is `<data>/apps`; it is created by the first installation.
     pub fn open(folder: &Path) -> Result<Self, AppError> {
-        Ok(Self { files: Files::new(folder), pack: Pack::open(PACK)?, parsed: Mutex::new(HashMap::new()) })
+        Ok(Self {
+            files: Files::new(folder),
+            pack: Pack::open(PACK)?,
+            packed: OnceLock::new(),
+            parsed: Mutex::new(HashMap::new()),
+        })
     }
 
     /// All apps by slug.
@@ -136,7 +143,7 @@ impl Catalog {
     /// The version that the name stands for now.
     pub fn current(&self, slug: &str) -> Result<Pinned, AppError> {
         if let Some(entry) = self.pack.find(slug)? {
-            return self.builtin(&entry);
+            return self.builtin(entry_hash(&entry), &entry);
         }
         let index = self.files.index()?;
         if let Some(name) = index.apps.get(slug) {
@@ -152,11 +159,8 @@ impl Catalog {
 
     /// The version that an account pinned, also after an update or a removal.
     pub fn pinned(&self, hash: &str) -> Result<Pinned, AppError> {
-        for entry in self.pack.entries() {
-            let entry = entry?;
-            if entry_hash(&entry) == hash {
-                return self.builtin(&entry);
-            }
+        if let Some(entry) = self.packed(hash)? {
+            return self.builtin(hash.to_owned(), entry);
         }
         let app = self.installed(hash)?;
         Ok(Pinned { hash: hash.to_owned(), app, builtin: false })
@@ -200,13 +204,10 @@ impl Catalog {
     /// Makes sure that a version outlives this binary: accounts pin built-in apps too, and a later release may bring
     /// another version of them.
     pub fn keep(&self, hash: &str) -> Result<(), AppError> {
-        for entry in self.pack.entries() {
-            let entry = entry?;
-            if entry_hash(&entry) == hash {
-                return self.files.put(hash, entry.component, entry.declaration);
-            }
+        match self.packed(hash)? {
+            Some(entry) => self.files.put(hash, entry.component, entry.declaration),
+            None => self.installed(hash).map(|_| ()),
         }
-        self.installed(hash).map(|_| ())
     }
 
     /// Forgets the name. The version stays for the accounts that pinned it.
@@ -223,8 +224,19 @@ impl Catalog {
         self.files.write_index(&index)
     }
 
-    fn builtin(&self, entry: &Entry<'_>) -> Result<Pinned, AppError> {
-        let hash = entry_hash(entry);
+    fn packed(&self, hash: &str) -> Result<Option<&Entry<'static>>, AppError> {
+        let packed = match self.packed.get() {
+            Some(packed) => packed,
+            None => {
+                let entries = self.pack.entries().map(|entry| entry.map(|entry| (entry_hash(&entry), entry)));
+                let entries = entries.collect::<Result<_, _>>()?;
+                self.packed.get_or_init(|| entries)
+            }
+        };
+        Ok(packed.get(hash))
+    }
+
+    fn builtin(&self, hash: String, entry: &Entry<'_>) -> Result<Pinned, AppError> {
         let app = match self.known(&hash) {
             Some(app) => app,
             None => self.remember(&hash, parse(entry.declaration)?),

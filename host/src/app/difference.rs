@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use deputy_declaration::types::{App, AuthKind, AuthMethod, Encoding, Origin, Part, Rule, Template};
+use deputy_declaration::types::{App, AuthKind, AuthMethod};
 use serde::Serialize;
+
+use super::words::{action, origin, rule, template};
 
 /// One part of a declaration that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -85,12 +87,8 @@ fn facts(app: &App) -> BTreeMap<String, Fact> {
     put("name".into(), app.name.clone(), Weight::Words);
     put("summary".into(), app.summary.clone(), Weight::Words);
     put("base".into(), template(&app.base), Weight::Power);
-    for origin in &app.reach.origins {
-        let text = match origin {
-            Origin::Exact(text) => text.clone(),
-            Origin::Label(label) => format!("https://{{{}}}{}", label.input, label.suffix),
-            Origin::Pinned(input) => format!("{{{input}}}"),
-        };
+    for declared in &app.reach.origins {
+        let text = origin(declared);
         put(format!("origin {text}"), text, Weight::Power);
     }
     // An empty list allows everything: from a list to none, and back, the whole is the fact.
@@ -115,6 +113,13 @@ fn facts(app: &App) -> BTreeMap<String, Fact> {
         put("test".into(), format!("{} {} {body}", test.method, test.path), Weight::Power);
     }
     put("signals".into(), format!("{:?}", app.signals), Weight::Words);
+    if let Some(pagination) = &app.pagination {
+        put("pagination".into(), format!("{pagination:?}"), Weight::Words);
+    }
+    // An action can do what reach and scopes allow, and those are facts of their own: it widens nothing by itself.
+    for declared in &app.actions {
+        put(format!("action {}", declared.name), action(declared), Weight::Words);
+    }
     for method in &app.methods {
         self::method(method, &mut put);
     }
@@ -130,6 +135,8 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
         let optional = if token.optional { " (optional)" } else { "" };
         let text = format!("{}{optional}", token.reply.as_ref().map_or("pasted", |reply| &reply.access));
         put(format!("{id}: token {}", token.name), text, Weight::Needed);
+        // What code sees; it is worth nothing, whatever its shape.
+        put(format!("{id}: marker {}", token.name), format!("{:?}", token.marker), Weight::Words);
     }
     for set in &method.rule_sets {
         let rules: Vec<_> = set.rules.iter().map(rule).collect();
@@ -167,32 +174,6 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
     }
 }
 
-fn rule(rule: &Rule) -> String {
-    match rule {
-        Rule::Header(named) => format!("header {}: {}", named.name, template(&named.value)),
-        Rule::Query(named) => format!("query {}={}", named.name, template(&named.value)),
-        Rule::Basic(basic) => format!("basic {}:{}", template(&basic.username), template(&basic.password)),
-    }
-}
-
-/// As authors write it.
-fn template(parts: &Template) -> String {
-    parts
-        .iter()
-        .map(|part| match part {
-            Part::Text(text) => text.replace('{', "{{").replace('}', "}}"),
-            Part::Input(placeholder) | Part::Token(placeholder) => {
-                let encodings = placeholder.encodings.iter().map(|encoding| match encoding {
-                    Encoding::Base64 => "|base64",
-                    Encoding::Base64url => "|base64url",
-                    Encoding::Percent => "|percent",
-                });
-                format!("{{{}{}}}", placeholder.name, encodings.collect::<String>())
-            }
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use deputy_declaration::source::parse;
@@ -215,6 +196,8 @@ mod tests {
     const OAUTH: &str = "[methods.oauth.oauth2]\nauthorize-url = \"https://a.example/a\"\n\
                          token-url = \"https://a.example/t\"\nscopes.read = \"Read\"";
 
+    const ACTION: &str = "actions.look = { summary = \"Looks.\", request.path = \"/look\" }";
+
     #[test]
     fn what_asks_for_more_widens_and_what_asks_for_less_does_not() {
         let origins = "reach.origins = [\"https://api.acme.example\", \"https://files.acme.example\"]";
@@ -228,6 +211,8 @@ mod tests {
             ("", "test = { path = \"/me\" }", "test", true, false),
             ("", "headers.X-Version = \"1\"", "header X-Version", true, false),
             ("", "signals.revoked = [{ status = 410 }]", "signals", false, false),
+            ("", "pagination.next = \"link-header\"", "pagination", false, false),
+            ("", ACTION, "action look", false, false),
         ] {
             assert_eq!(found(old, new), [(part.to_owned(), forth)], "{new}");
             assert_eq!(found(new, old), [(part.to_owned(), back)], "{new}, taken back");
@@ -246,5 +231,24 @@ mod tests {
         let more = OAUTH.replace("scopes.read = \"Read\"", "scopes.read = \"Read\"\nscopes.admin = \"All\"");
         assert_eq!(found(OAUTH, &more), [("method oauth: scope admin".to_owned(), true)]);
         assert_eq!(found(&more, OAUTH), [("method oauth: scope admin".to_owned(), false)]);
+    }
+
+    #[test]
+    fn an_action_is_compared_as_a_whole_and_widens_only_by_the_scope_that_it_brings() {
+        let scoped = |scopes: &str, needs: &str| {
+            let oauth = OAUTH.replace("scopes.read = \"Read\"", scopes);
+            let look = "actions.look = { summary = \"Looks.\", request.path = \"/look\", scopes = [\"S\"] }";
+            format!("{}\n{oauth}", look.replace("\"S\"", needs))
+        };
+        let old = scoped("scopes.read = \"Read\"", "\"read\"");
+        let new = scoped("scopes.read = \"Read\"\nscopes.admin = \"All\"", "\"read\", \"admin\"");
+        assert_eq!(
+            found(&old, &new),
+            [("action look".to_owned(), false), ("method oauth: scope admin".to_owned(), true)]
+        );
+        let changes = differences(&app(ACTION), &app(&ACTION.replace("\"/look\"", "\"/see\"")));
+        assert_eq!(changes[0].to_string(), "action look: GET /look → GET /see");
+        let marker = "[methods.other]\nheader.A = \"{token}\"\n[methods.other.tokens.token]\nmarker.length = 60";
+        assert_eq!(found(marker, &marker.replace("60", "61")), [("method other: marker token".to_owned(), false)]);
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod files;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 pub use catalog::{AppSummary, Catalog, Declarer, Installed, Pinned, declared, hash};
 pub use difference::{Difference, differences};

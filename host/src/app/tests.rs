@@ -43,7 +43,8 @@ fn every_built_in_app_declares_through_wasm_what_its_toml_says() {
     assert_eq!(catalog.list().unwrap().iter().map(|app| app.slug.as_str()).collect::<Vec<_>>(), SLUGS);
     for slug in SLUGS {
         let text = fs::read_to_string(plugins.join(slug).join("app.toml")).unwrap();
-        let app = source::parse(slug, &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let beside = source::Beside::read(&text, &plugins.join(slug));
+        let app = source::parse_with(slug, &text, &beside).unwrap_or_else(|problems| panic!("{problems}"));
         let bytes = image::component(&app).unwrap();
         assert_eq!(declared(&bytes, &engine).unwrap(), app, "{slug}");
         let current = catalog.current(slug).unwrap();
@@ -118,6 +119,24 @@ fn an_update_changes_the_name_and_never_a_version() {
         assert_eq!(pinned.app.reach.origins.len(), origins);
     }
     assert_eq!(later.remove("acme").unwrap_err().code(), "app_unknown");
+}
+
+#[test]
+fn the_largest_script_goes_through_the_component_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (catalog, engine) = (catalog(&folder), engine());
+    let begin = "export default async () => 1 //";
+    let most = deputy_declaration::validate::MAX_SCRIPT_BYTES;
+    let script = |bytes: usize| {
+        let script = format!("{begin}{}", "x".repeat(bytes - begin.len()));
+        let text = format!("{FIRST}\n[actions.run]\nsummary = \"Runs.\"\nscript = \"{script}\"");
+        source::parse("app.toml", &toml("acme", &text))
+    };
+    let app = script(most).unwrap_or_else(|problems| panic!("{problems}"));
+    let installed = catalog.install(&image::component(&app).unwrap(), &engine).unwrap();
+    assert_eq!(*installed.app, app);
+    assert_eq!(*self::catalog(&folder).pinned(&installed.hash).unwrap().app, app);
+    assert!(script(most + 1).is_err());
 }
 
 #[test]

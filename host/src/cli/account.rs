@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::output::{BAD, BOLD, DIM, GOOD, Output, table};
 use super::{Done, Error, connect, prompt};
-use crate::deputy::{AccountList, AccountView, Caller, Deputy};
+use crate::deputy::{AccountDetail, AccountList, AccountView, Caller, Deputy, MissingScopes, Use};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -36,9 +36,19 @@ pub enum Command {
     Disable { account: String },
     /// Let a disabled account be used again
     Enable { account: String },
+    /// Put another account in the place of one, in every workflow at once
+    Replace {
+        /// The account that is bound now
+        account: String,
+        /// The account that takes its place, of the same app
+        by: String,
+    },
     /// Delete an account: revoked at the provider where the app says how, then forgotten
     Delete {
         account: String,
+        /// Also while workflows are bound to it: they will fail
+        #[arg(long = "break")]
+        breaks: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -70,8 +80,8 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             })?;
         }
         Command::Show { account } => {
-            let view = deputy.account_show(caller, &account).await?;
-            output.emit(&view, || describe(&view))?;
+            let detail = deputy.account_show(caller, &account).await?;
+            output.emit(&detail, || format!("{}{}", describe(&detail.account), places(&detail)))?;
         }
         Command::Rename { account, nickname } => {
             let view = deputy.account_rename(caller, &account, &nickname).await?;
@@ -86,15 +96,31 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         }
         Command::Reconnect(args) => return connect::again(args, deputy, caller, output).await,
         Command::Disable { account } => {
-            let view = deputy.account_set_disabled(caller, &account, true).await?;
-            output.emit(&view, || format!("{GOOD}disabled{GOOD:#} {}", view.name))?;
+            let detail = deputy.account_set_disabled(caller, &account, true).await?;
+            output.emit(&detail, || {
+                let stands = if detail.uses.is_empty() { "" } else { "\nthese stand still with it:\n" };
+                format!("{GOOD}disabled{GOOD:#} {}{stands}{}", detail.account.name, places(&detail))
+            })?;
         }
         Command::Enable { account } => {
-            let view = deputy.account_set_disabled(caller, &account, false).await?;
-            output.emit(&view, || format!("{GOOD}enabled{GOOD:#} {}", view.name))?;
+            let detail = deputy.account_set_disabled(caller, &account, false).await?;
+            output.emit(&detail, || format!("{GOOD}enabled{GOOD:#} {}", detail.account.name))?;
         }
-        Command::Delete { account, yes } => {
-            let view = deputy.account_show(caller, &account).await?;
+        Command::Replace { account, by } => {
+            let replaced = deputy.account_replace(caller, &account, &by).await?;
+            output.emit(&replaced, || {
+                let mut text = match replaced.workflows.len() {
+                    0 => format!("{DIM}no workflow is bound to {}{DIM:#}\n", replaced.from),
+                    _ => format!("{GOOD}replaced{GOOD:#} {} by {} in:\n", replaced.from, replaced.to),
+                };
+                for workflow in &replaced.workflows {
+                    text.push_str(&format!("  {workflow}\n"));
+                }
+                text + &lacks(&replaced.missing)
+            })?;
+        }
+        Command::Delete { account, breaks, yes } => {
+            let view = deputy.account_show(caller, &account).await?.account;
             if !yes {
                 if !prompt::interactive() {
                     let message = format!("deleting {} needs a confirmation", view.name);
@@ -104,11 +130,40 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     return Err(Error::new("cancelled", "nothing was deleted"));
                 }
             }
-            let deleted = deputy.account_delete(caller, view.id.as_str()).await?;
+            let deleted = deputy.account_delete(caller, view.id.as_str(), breaks).await?;
             output.emit(&deleted, || format!("{GOOD}deleted{GOOD:#} {}\n{}", deleted.name, deleted.note))?;
         }
     }
     Ok(Done::Ok)
+}
+
+/// Where an account is used, and what it lacks there.
+fn places(detail: &AccountDetail) -> String {
+    let mut text = String::new();
+    for used in &detail.uses {
+        let line = match used {
+            Use::Workflow { name, props } => {
+                let props: Vec<_> = props.iter().map(|prop| format!("{}.{}", prop.step, prop.prop)).collect();
+                format!("workflow {name} ({})", props.join(", "))
+            }
+            Use::Step { name, last_at } => format!("step {name} (last run {last_at})"),
+        };
+        text.push_str(&format!("  {DIM}{:<10}{DIM:#} {line}\n", "used by"));
+    }
+    text + &lacks(&detail.missing)
+}
+
+fn lacks(missing: &[MissingScopes]) -> String {
+    let line = |missing: &MissingScopes| {
+        format!(
+            "  {BAD}lacks{BAD:#} {} for step {} of {}: {}\n",
+            missing.scopes.join(", "),
+            missing.step,
+            missing.workflow,
+            missing.fix
+        )
+    };
+    missing.iter().map(line).collect()
 }
 
 fn describe(view: &AccountView) -> String {

@@ -116,13 +116,17 @@ fn describe(detail: &AppDetail) -> String {
     fact("docs", app.docs.clone().unwrap_or_default());
     fact("evidence", format!("{} ({}, {})", detail.evidence, app.evidence.date, app.evidence.source));
     fact("reach", detail.reach.join(", "));
+    fact("methods", app.reach.methods.join(", "));
+    fact("paths", app.reach.paths.join(", "));
+    fact("denied", app.reach.denied_paths.join(", "));
     for method in &detail.methods {
         fact("connect", format!("--method {}: {}", method.id, method.label));
         if let Some(help) = &method.help {
             fact("", format!("  {help}"));
         }
-        if method.rule_sets.len() > 1 {
-            fact("", format!("  --as {}", method.rule_sets.join(" | ")));
+        for (name, rules) in method.rule_sets.iter().zip(&method.rules) {
+            let set = if method.rule_sets.len() > 1 { format!("--as {name}: ") } else { "sends ".to_owned() };
+            fact("", format!("  {set}{}", rules.join("; ")));
         }
         for scope in &method.scopes {
             let mark = if scope.default { "*" } else { " " };
@@ -132,6 +136,11 @@ fn describe(detail: &AppDetail) -> String {
     for input in &app.inputs {
         let example = input.example.as_deref().map(|example| format!(" (such as {example})")).unwrap_or_default();
         fact("input", format!("{}: {}{example}", input.name, input.label));
+    }
+    for (at, action) in detail.actions.iter().enumerate() {
+        let needs: Vec<String> = action.scopes.iter().map(|all| all.join(" and ")).collect();
+        let needs = if needs.is_empty() { String::new() } else { format!(" (needs {})", needs.join(" or ")) };
+        fact(if at == 0 { "actions" } else { "" }, format!("{:<30} {}{needs}", action.name, action.label));
     }
     fact("sha256", detail.hash.clone());
     text

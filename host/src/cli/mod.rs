@@ -12,8 +12,10 @@ mod demo;
 mod output;
 mod prompt;
 mod request;
+mod serve;
 mod step;
 mod workflow;
+mod workflow_view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,9 +90,11 @@ enum Command {
     /// Write, check and run sandboxed steps
     #[command(subcommand)]
     Step(step::Command),
-    /// Put steps in order: check workflow files
+    /// Put steps in order: check, deploy and run workflows, and look at their runs
     #[command(subcommand)]
     Workflow(workflow::Command),
+    /// Keep running: take hooks, follow schedules, work on queued runs
+    Serve(serve::Args),
 }
 
 /// How a command ended, when it did not fail.
@@ -137,6 +141,9 @@ async fn run(args: Args, output: &Output) -> Result<Done, Error> {
     }
     let deputy = Deputy::open(Overrides { data: args.global.data, config: args.global.config })?;
     let caller = Caller::local();
+    if let Command::Serve(serve) = args.command {
+        return serve::run(serve, deputy, &caller, output).await;
+    }
     let done = match args.command {
         #[cfg(feature = "demo")]
         Command::Demo(_) => Ok(Done::Ok),
@@ -146,6 +153,8 @@ async fn run(args: Args, output: &Output) -> Result<Done, Error> {
         Command::Account(command) => account::run(command, &deputy, &caller, output).await,
         Command::Request(args) => request::run(args, &deputy, &caller, output).await,
         Command::Action(command) => action::run(command, &deputy, &caller, output).await,
+        // Handled above: it keeps the facade for itself.
+        Command::Serve(_) => Ok(Done::Ok),
         Command::Step(command) => step::run(command, &deputy, &caller, output).await,
         Command::Workflow(command) => workflow::run(command, &deputy, &caller, output).await,
     };

@@ -19,6 +19,14 @@ pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) public_url: Option<Url>,
     pub(super) timeout_ms: Option<u64>,
+    pub(super) serve: Serve,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Serve {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) public_url: Option<Url>,
+    pub(super) max_runs: Option<usize>,
 }
 
 const LIMITS: &[&str] =
@@ -27,6 +35,7 @@ const LIMITS: &[&str] =
 /// Above this a limit is none.
 const MAX_BYTES: u64 = 1 << 40;
 const MAX_HEADER_BYTES: u64 = 1 << 20;
+const MAX_RUNS: u64 = 100_000;
 const MAX_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Paths in the text are relative to `folder`.
@@ -34,7 +43,7 @@ pub(super) fn parse(path: &Path, text: &str, folder: &Path) -> Result<File, Conf
     let reader = Reader::new(path, text);
     let document = reader.document()?;
     let document = document.get_ref();
-    reader.known("", document, &["egress", "callback", "step"])?;
+    reader.known("", document, &["egress", "callback", "step", "serve"])?;
     let mut file = File::default();
     if let Some(value) = document.get("egress") {
         file.egress = egress(&reader, reader.table(value)?, folder)?;
@@ -49,6 +58,15 @@ pub(super) fn parse(path: &Path, text: &str, folder: &Path) -> Result<File, Conf
         let table = reader.table(value)?;
         reader.known("step", table, &["timeout_ms"])?;
         file.timeout_ms = table.get("timeout_ms").map(|value| bounded(&reader, value, 1, MAX_MS)).transpose()?;
+    }
+    if let Some(value) = document.get("serve") {
+        let table = reader.table(value)?;
+        reader.known("serve", table, &["listen", "public_url", "max_runs"])?;
+        file.serve.listen = table.get("listen").map(|value| reader.parsed(value, values::address)).transpose()?;
+        file.serve.public_url =
+            table.get("public_url").map(|value| reader.parsed(value, values::public_url)).transpose()?;
+        let runs = table.get("max_runs").map(|value| bounded(&reader, value, 1, MAX_RUNS)).transpose()?;
+        file.serve.max_runs = runs.map(|runs| runs as usize);
     }
     Ok(file)
 }

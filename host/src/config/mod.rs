@@ -48,6 +48,7 @@ pub struct Config {
     pub egress: egress::Policy,
     pub callback: Callback,
     pub step: Step,
+    pub serve: Serve,
 }
 
 /// Where providers send a browser back to.
@@ -58,6 +59,27 @@ pub struct Callback {
     /// The address as browsers see it, when it is not `listen`. https, or http on loopback; its path ends without a
     /// slash unless it is the root.
     pub public_url: Option<Url>,
+}
+
+/// `deputy serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// Default [`DEFAULT_LISTEN`].
+    pub listen: SocketAddr,
+    /// The address that hooks are called at, when it is not `listen`. As [`Callback::public_url`].
+    pub public_url: Option<Url>,
+    /// Runs at a time, of all workflows together. Default 64.
+    pub max_runs: usize,
+}
+
+impl Serve {
+    /// In front of `/hooks/…`, without a slash at its end.
+    pub fn base(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
 }
 
 /// Defaults of steps, which a command may override for one run.
@@ -85,6 +107,8 @@ impl Config {
         let listen = env.value("DEPUTY_CALLBACK_LISTEN", values::address)?;
         let public_url = env.value("DEPUTY_CALLBACK_PUBLIC_URL", values::public_url)?;
         let timeout_ms = env.value("DEPUTY_STEP_TIMEOUT_MS", values::timeout_ms)?;
+        let serve_listen = env.value("DEPUTY_SERVE_LISTEN", values::address)?;
+        let serve_public_url = env.value("DEPUTY_SERVE_PUBLIC_URL", values::public_url)?;
         Ok(Self {
             key_dir: config.join("keys"),
             key: env.get(KEY_VARIABLE)?.map(|key| Secret::new(key.into_bytes())),
@@ -94,6 +118,11 @@ impl Config {
                 public_url: public_url.or(file.public_url),
             },
             step: Step { timeout_ms: timeout_ms.or(file.timeout_ms).unwrap_or(60_000) },
+            serve: Serve {
+                listen: serve_listen.or(file.serve.listen).unwrap_or(DEFAULT_LISTEN),
+                public_url: serve_public_url.or(file.serve.public_url),
+                max_runs: file.serve.max_runs.unwrap_or(64),
+            },
             data,
             config,
         })

@@ -162,30 +162,12 @@ impl Deputy {
         Ok(self.opened().await?.accounts.list(caller, list).await?)
     }
 
-    pub async fn account_show(&self, caller: &Caller, name: &str) -> Result<AccountView, Error> {
-        Ok(self.opened().await?.accounts.show(caller, name).await?)
-    }
-
     pub async fn account_rename(&self, caller: &Caller, name: &str, nickname: &str) -> Result<AccountView, Error> {
         Ok(self.opened().await?.accounts.rename(caller, name, nickname).await?)
     }
 
     pub async fn account_test(&self, caller: &Caller, name: &str) -> Result<Tested, Error> {
         Ok(self.opened().await?.accounts.test(caller, name).await?)
-    }
-
-    /// Nothing is sent through a disabled account; everything else of it stays.
-    pub async fn account_set_disabled(
-        &self,
-        caller: &Caller,
-        name: &str,
-        disabled: bool,
-    ) -> Result<AccountView, Error> {
-        Ok(self.opened().await?.accounts.set_disabled(caller, name, disabled).await?)
-    }
-
-    pub async fn account_delete(&self, caller: &Caller, name: &str) -> Result<Deleted, Error> {
-        Ok(self.opened().await?.accounts.delete(caller, name).await?)
     }
 
     /// The redirect URI of an app's client, before there is a client.

@@ -177,7 +177,7 @@ fn split(name: &str) -> Result<(&str, &str), Error> {
     })
 }
 
-fn summary(app: &App, action: &Action) -> ActionSummary {
+pub(super) fn summary(app: &App, action: &Action) -> ActionSummary {
     ActionSummary {
         name: format!("{}/{}", app.slug, action.name),
         label: action.label.clone(),

@@ -6,8 +6,9 @@ use deputy_declaration::source::Beside;
 use deputy_declaration::types::{App, AuthKind, Origin, Scope};
 use serde::Serialize;
 
+use super::actions::{ActionSummary, summary};
 use super::{Caller, Deputy, Error, Problem};
-use crate::app::{self, AppSummary, Difference};
+use crate::app::{self, AppSummary, Difference, words};
 
 #[derive(Debug, Serialize)]
 pub struct AppList {
@@ -66,6 +67,8 @@ pub struct AppDetail {
     /// Where credentials may go, in words.
     pub reach: Vec<String>,
     pub methods: Vec<MethodDetail>,
+    /// `deputy action show` tells all of one.
+    pub actions: Vec<ActionSummary>,
     pub app: App,
 }
 
@@ -79,6 +82,8 @@ pub struct MethodDetail {
     pub help: Option<String>,
     pub scopes: Vec<Scope>,
     pub rule_sets: Vec<String>,
+    /// Of each rule set, in its order: `header Authorization: Bearer {bot}`.
+    pub rules: Vec<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -185,15 +190,16 @@ fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
             help: method.help.clone(),
             scopes,
             rule_sets: method.rule_sets.iter().map(|set| set.name.clone()).collect(),
+            rules: method.rule_sets.iter().map(|set| set.rules.iter().map(words::rule).collect()).collect(),
         }
     });
     let methods = methods.collect();
     let reach = app.reach.origins.iter().map(|origin| match origin {
-        Origin::Exact(origin) => origin.clone(),
-        Origin::Label(label) => format!("https://{{{}}}{}", label.input, label.suffix),
         Origin::Pinned(input) => format!("the origin of {{{input}}}, pinned at connect"),
+        other => words::origin(other),
     });
     let reach = reach.collect();
+    let actions = app.actions.iter().map(|action| summary(&app, action)).collect();
     let evidence = format!("{:?}", app.evidence.level).to_lowercase();
-    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, app }
+    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, actions, app }
 }

@@ -69,4 +69,5 @@ from_room!(
     crate::store::StoreError,
     crate::vault::VaultError,
     crate::wasm::WasmError,
+    crate::workflow::WorkflowError,
 );

@@ -1,12 +1,14 @@
 //! HTTP requests through an account: one as it is, or a call with retries, pages and expectations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::work::Job;
 use super::{Answer, Caller, Deputy, Error, HttpRequest, StepRan, Worker};
-use crate::egress::{Credential, Grant};
+use crate::account::Accounts;
+use crate::egress::{Credential, Egress, Grant};
 use crate::ids::RunId;
 use crate::step::{Call, Files, LogLine, RunLimits};
 
@@ -47,13 +49,17 @@ impl Deputy {
     /// What executes the steps of workflows.
     pub async fn worker(&self) -> Result<Worker, Error> {
         let opened = self.opened().await?;
-        Ok(Worker {
-            egress: opened.egress.clone(),
-            accounts: opened.accounts.clone(),
+        Ok(self.worker_of(&opened.egress, &opened.accounts))
+    }
+
+    pub(super) fn worker_of(&self, egress: &Arc<Egress>, accounts: &Arc<Accounts>) -> Worker {
+        Worker {
+            egress: egress.clone(),
+            accounts: accounts.clone(),
             catalog: self.catalog.clone(),
             steps: self.steps.clone(),
             files: self.config.data.join("files"),
-        })
+        }
     }
 
     pub(super) fn limits(&self, timeout: Option<Duration>) -> RunLimits {

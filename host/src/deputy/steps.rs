@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::ids::RunId;
 use crate::step::{
     self, Bound, Language, LogLine, Output, Program, Prop, PropKind, Ran, RequestSummary, Road, Run, RunLimits, Script,
 };
+use crate::time::Time;
 
 #[derive(Debug, Serialize)]
 pub struct StepNew {
@@ -26,6 +28,10 @@ pub struct StepNew {
 #[derive(Debug, Serialize)]
 pub struct StepChecked {
     pub props: Vec<Prop>,
+    /// A program whose input and output are its standard streams: it declares no props and takes any binding.
+    pub command: bool,
+    /// Interfaces of WASI that it imports.
+    pub wasi: Vec<String>,
 }
 
 /// One run, asked for.
@@ -161,16 +167,38 @@ impl Deputy {
     }
 
     pub async fn step_check(&self, _caller: &Caller, program: Program) -> Result<StepChecked, Error> {
-        Ok(StepChecked { props: self.steps()?.check(&program).await? })
+        let step = self.steps()?.load(&program).await?;
+        Ok(StepChecked { props: step.props().to_vec(), command: step.is_command(), wasi: step.wasi().to_vec() })
     }
 
     /// An error where the run could not begin; one that began says how it ended.
     pub async fn step_run(&self, caller: &Caller, run: StepRun) -> Result<StepRan, Error> {
         let steps = self.steps()?;
         let step = steps.load(&run.program).await?;
-        let (_, run) = self.prepare(caller, run, step.props()).await?;
+        let (program, run) = self.prepare(caller, run, step.props()).await?;
+        self.note_uses(caller, &program, &run).await;
         let id = run.id.clone();
         Ok(StepRan::new(id, steps.run(&step, run).await))
+    }
+
+    /// So that an account's owner sees which steps use it. A run does not fail for it.
+    async fn note_uses(&self, caller: &Caller, program: &Program, run: &Run) {
+        let name = match program {
+            Program::Script(script) => script.name.clone(),
+            Program::Component(bytes) => {
+                let hash = digest(&SHA256, bytes);
+                format!("component {}", data_encoding::HEXLOWER.encode(&hash.as_ref()[..6]))
+            }
+        };
+        for bound in run.bindings.values() {
+            let noted = async {
+                let records = self.engine().await?.records();
+                Ok::<_, Error>(records.note_step_use(&caller.owner, &bound.account, &name, Time::now()).await?)
+            };
+            if let Err(error) = noted.await {
+                tracing::warn!(account = %bound.name, %error, "cannot note which step used the account");
+            }
+        }
     }
 
     /// A run in an engine whose guest memory is searched afterwards, with the output and the logs. For `deputy demo`

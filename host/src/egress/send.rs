@@ -301,6 +301,10 @@ impl Egress {
                 return Err(EgressError::Internal("a URL that takes no port".to_owned()));
             }
         }
+        // RFC 9110 section 8.6: where a body has a meaning, its absence is told; some services insist.
+        if matches!(body, Body::Empty) && matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let mut wire = reqwest::Request::new(method.clone(), url);
         *wire.headers_mut() = headers;
         *wire.body_mut() = outgoing::client_body(body, limits.request_bytes, &entry.progress);

@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn malformed_props_are_refused() {
         for bad in [
-            vec![prop("Slack", PropKind::Text)],
+            vec![prop("1slack", PropKind::Text)],
+            vec![prop("sl-ack", PropKind::Text)],
             vec![prop("", PropKind::Text)],
             vec![prop("a", PropKind::Text), prop("a", PropKind::Json)],
             vec![prop("a", app("Slack!"))],

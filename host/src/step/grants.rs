@@ -21,7 +21,6 @@ pub enum Through<'a> {
     Nobody,
     /// None, from code that knows nothing of accounts (`wasi:http`): a marker may name one, else the ambient account
     /// that reaches the URL does, else the request carries no credential.
-    #[allow(dead_code, reason = "the WASI door is the one that names it")]
     Ambient,
 }
 
@@ -84,6 +83,29 @@ impl Grants {
         self.limits.get(prop).map(|limit| limit.narrow.clone())
     }
 
+    /// A sentence for each account that lacks a scope which its prop declares. An account whose scopes nobody told
+    /// lacks nothing that is known.
+    pub fn lacking(props: &[Prop], bindings: &BTreeMap<String, Bound>) -> Vec<String> {
+        let lack = |prop: &Prop| {
+            let (need, bound) = (app_need(prop)?, bindings.get(&prop.name)?);
+            let lacks: Vec<&str> =
+                need.scopes.iter().filter(|scope| !bound.scopes.contains(scope)).map(String::as_str).collect();
+            if lacks.is_empty() || bound.scopes.is_empty() {
+                return None;
+            }
+            let asked: Vec<String> = lacks.iter().map(|scope| format!("--add-scope {scope}")).collect();
+            Some(format!(
+                "prop `{}` declares the scopes {}, which {} was not granted: `deputy account reconnect {} {}` asks for them",
+                prop.name,
+                lacks.join(", "),
+                bound.name,
+                bound.name,
+                asked.join(" ")
+            ))
+        };
+        props.iter().filter_map(lack).collect()
+    }
+
     /// The stand-ins for the tokens of a prop's account, by the names under which code knows them.
     pub fn markers_of(&self, prop: &str) -> BTreeMap<String, String> {
         self.markers.of(prop)
@@ -138,14 +160,20 @@ impl Grants {
     }
 
     /// What to do about a URL that nothing but an account reaches.
-    pub fn instead(&self, url: &str) -> Option<String> {
+    pub fn instead(&self, through: Through<'_>, url: &str) -> Option<String> {
         let props: Vec<&str> = self.reaching(url).collect();
-        (!props.is_empty()).then(|| {
-            format!(
-                "the account of prop `{}` reaches it: send the request through that account, or put its marker where \
-                 the credential stands",
-                props.join("` or `")
-            )
+        let which = props.join("` or `");
+        Some(match through {
+            _ if props.is_empty() => return None,
+            Through::Ambient => format!(
+                "the account of prop `{which}` reaches it: mark that prop ambient (`--ambient {}`), or put its marker \
+                 where the credential stands",
+                props[0]
+            ),
+            Through::Prop(_) | Through::Nobody => format!(
+                "the account of prop `{which}` reaches it: send the request through that account, or put its marker \
+                 where the credential stands"
+            ),
         })
     }
 

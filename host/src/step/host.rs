@@ -1,7 +1,7 @@
 //! What the host keeps for one running guest.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_io::IoView;
@@ -10,6 +10,7 @@ use super::grants::Through;
 use super::log::Log;
 use super::requests::{Ask, Pending, Refusal, RefusalCode, Requests};
 use super::secrets::Secrets;
+use super::wasi::Door;
 use super::{Bound, LogLevel, LogLine, RequestSummary, RunLimits};
 use crate::time::Time;
 use crate::wasm::{CpuMeter, Limits, Meter, Metered};
@@ -20,8 +21,44 @@ pub struct Host {
     pub table: ResourceTable,
     pub log: Log,
     pub cpu: Arc<CpuMeter>,
-    /// With all that the run may use. None while the component is only asked for its props.
-    requests: Option<Requests>,
+    /// None while the component is only asked for its props.
+    way: Option<Way>,
+    /// Only where the component imports WASI.
+    pub door: Option<Box<Door>>,
+}
+
+/// The run's requests, with all that it may use. The WASI door has one as well, because it may begin a request while
+/// the guest waits.
+#[derive(Clone)]
+pub struct Way {
+    requests: Arc<Mutex<Requests>>,
+    log: Log,
+}
+
+impl Way {
+    pub fn new(requests: Requests, log: Log) -> Self {
+        Self { requests: Arc::new(Mutex::new(requests)), log }
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Starts one request of the guest, through whichever door it came. Markers that stand in the wrong place are told
+    /// in the log, once for each place.
+    pub fn send(&self, through: Through<'_>, ask: Ask) -> Result<Pending, Refusal> {
+        let mut requests = self.requests();
+        let started = requests.start(through, ask);
+        for warning in requests.take_warnings() {
+            self.log.write(Time::now(), LogLevel::Warn, warning);
+        }
+        started
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        // A panic under the lock leaves at most a request that counts and was not sent.
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An account as the guest holds it: the prop's name. What it stands for stays with the run's grants.
@@ -31,22 +68,25 @@ pub struct AccountHandle {
 
 impl Host {
     /// For a run.
-    pub fn new(limits: &Limits, requests: Requests, log: Log, cpu: Arc<CpuMeter>) -> Self {
-        Self { meter: Meter::new(limits), table: table(limits), log, cpu, requests: Some(requests) }
+    pub fn new(limits: &Limits, way: Way, cpu: Arc<CpuMeter>, door: Option<Box<Door>>) -> Self {
+        let log = way.log().clone();
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, way: Some(way), door }
     }
 
     /// For the question which props there are: no account, no request.
-    pub fn asking(limits: &Limits, cpu: Arc<CpuMeter>) -> Self {
-        let log = Log::new(&RunLimits { log_lines: 100, ..RunLimits::default() }, None, Secrets::default());
-        Self { meter: Meter::new(limits), table: table(limits), log, cpu, requests: None }
+    pub fn asking(limits: &Limits, cpu: Arc<CpuMeter>, wasi: bool) -> Self {
+        let run_limits = RunLimits { log_lines: 100, ..RunLimits::default() };
+        let log = Log::new(&run_limits, None, Secrets::default());
+        let door = wasi.then(|| Box::new(Door::asking(&log, &run_limits)));
+        Self { meter: Meter::new(limits), table: table(limits), log, cpu, way: None, door }
     }
 
     pub fn requests(&self) -> Vec<RequestSummary> {
-        self.requests.as_ref().map(Requests::summaries).unwrap_or_default()
+        self.way.as_ref().map(|way| way.requests().summaries()).unwrap_or_default()
     }
 
     pub fn take_log(&mut self) -> Vec<LogLine> {
-        std::mem::take(&mut self.log.lines)
+        self.log.take()
     }
 
     /// The account bound to a prop.
@@ -61,20 +101,20 @@ impl Host {
     }
 
     /// What a handle stands for. A handle that the guest made up is a trap.
-    pub fn bound(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<&Bound> {
+    pub fn bound(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<Bound> {
         let prop = &self.table.get(account)?.prop;
         self.of_run(prop).ok_or_else(not_of_this_run)
     }
 
-    fn of_run(&self, prop: &str) -> Option<&Bound> {
-        self.requests.as_ref()?.grants().bound(prop)
+    fn of_run(&self, prop: &str) -> Option<Bound> {
+        self.way.as_ref()?.requests().grants().bound(prop).cloned()
     }
 
     /// The stand-ins for the account's tokens, by the names under which code knows them.
     pub fn markers_of(&self, account: &Resource<AccountHandle>) -> wasmtime::Result<BTreeMap<String, String>> {
         let prop = &self.table.get(account)?.prop;
-        let requests = self.requests.as_ref().ok_or_else(not_of_this_run)?;
-        Ok(requests.grants().markers_of(prop))
+        let way = self.way.as_ref().ok_or_else(not_of_this_run)?;
+        Ok(way.requests().grants().markers_of(prop))
     }
 
     pub fn start(
@@ -83,23 +123,14 @@ impl Host {
         ask: Ask,
     ) -> wasmtime::Result<Result<Resource<Pending>, Refusal>> {
         let prop = account.map(|account| self.table.get(account).map(|handle| handle.prop.clone())).transpose()?;
-        match self.send(prop.as_deref().map_or(Through::Nobody, Through::Prop), ask) {
+        let Some(way) = &self.way else {
+            let message = "a step sends nothing while it is asked for its props";
+            return Ok(Err(Refusal::new(RefusalCode::Denied, message)));
+        };
+        match way.send(prop.as_deref().map_or(Through::Nobody, Through::Prop), ask) {
             Ok(pending) => Ok(Ok(self.table.push(pending)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
-    }
-
-    /// Starts one request of the guest, through whichever door it came. Markers that stand in the wrong place are told
-    /// in the log, once for each place.
-    pub fn send(&mut self, through: Through<'_>, ask: Ask) -> Result<Pending, Refusal> {
-        let Some(requests) = &mut self.requests else {
-            return Err(Refusal::new(RefusalCode::Denied, "a step sends nothing while it is asked for its props"));
-        };
-        let started = requests.start(through, ask);
-        for warning in requests.take_warnings() {
-            self.log.write(Time::now(), LogLevel::Warn, warning);
-        }
-        started
     }
 }
 

@@ -1,5 +1,7 @@
 //! The log of a run: bounded in lines, in the length of each, and in all.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -23,10 +25,13 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// Keeps the lines and passes them on.
+/// Keeps the lines and passes them on. A handle: all of one run write into the same log.
+#[derive(Debug, Clone)]
+pub struct Log(Arc<Mutex<Lines>>);
+
 #[derive(Debug)]
-pub struct Log {
-    pub lines: Vec<LogLine>,
+struct Lines {
+    lines: Vec<LogLine>,
     bytes: usize,
     /// The last line says that the rest is missing.
     ended: bool,
@@ -40,7 +45,7 @@ pub struct Log {
 
 impl Log {
     pub fn new(limits: &RunLimits, live: Option<UnboundedSender<LogLine>>, secrets: Secrets) -> Self {
-        Self {
+        Self(Arc::new(Mutex::new(Lines {
             lines: Vec::new(),
             bytes: 0,
             ended: false,
@@ -49,11 +54,33 @@ impl Log {
             max_bytes: limits.log_bytes,
             live,
             secrets,
-        }
+        })))
     }
 
     /// One line more, or, once, the line that says why there are no more.
-    pub fn write(&mut self, at: Time, level: LogLevel, message: String) {
+    pub fn write(&self, at: Time, level: LogLevel, message: String) {
+        self.inner().write(at, level, message);
+    }
+
+    /// All lines; the log is empty afterwards.
+    pub fn take(&self) -> Vec<LogLine> {
+        std::mem::take(&mut self.inner().lines)
+    }
+
+    /// Does this hold for any line?
+    #[cfg(any(test, feature = "demo"))]
+    pub fn any(&self, found: impl Fn(&LogLine) -> bool) -> bool {
+        self.inner().lines.iter().any(found)
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Lines> {
+        // A panic under the lock leaves at most a line that was not kept.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    fn write(&mut self, at: Time, level: LogLevel, message: String) {
         if self.ended {
             return;
         }
@@ -94,16 +121,17 @@ mod tests {
     fn long_lines_and_long_logs_say_what_is_missing() {
         let limits = RunLimits { log_lines: 2, log_line_bytes: 5, ..RunLimits::default() };
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-        let mut log = Log::new(&limits, Some(sender), Secrets::default());
+        let log = Log::new(&limits, Some(sender), Secrets::default());
         for message in ["äää", "fits!", "gone", "gone too"] {
             log.write(Time(0), LogLevel::Info, message.to_owned());
         }
-        let messages: Vec<_> = log.lines.iter().map(|line| line.message.as_str()).collect();
+        let lines = log.take();
+        let messages: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
         assert_eq!(
             messages,
             ["ää… (2 more bytes)", "fits!", "the log ends here: a run may write 2 lines and 4194304 bytes"]
         );
-        for line in &log.lines {
+        for line in &lines {
             assert_eq!(receiver.try_recv().as_ref(), Ok(line));
         }
     }
@@ -111,11 +139,12 @@ mod tests {
     #[test]
     fn many_long_lines_are_too_much_together() {
         let limits = RunLimits { log_bytes: 10, ..RunLimits::default() };
-        let mut log = Log::new(&limits, None, Secrets::default());
+        let log = Log::new(&limits, None, Secrets::default());
         for _ in 0..4 {
             log.write(Time(0), LogLevel::Info, "12345".to_owned());
         }
-        assert_eq!(log.lines.len(), 3);
-        assert!(log.lines[2].message.contains("10 bytes"), "{:?}", log.lines);
+        let lines = log.take();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[2].message.contains("10 bytes"), "{lines:?}");
     }
 }

@@ -23,6 +23,7 @@ mod script;
 mod secrets;
 mod template;
 mod v0_1_0;
+mod wasi;
 
 pub use call::{AnswerRules, Call, CallBody, CallError, CallPlace, CallRetry, Files, Pages, Parse, Taken, perform};
 pub use error::StepError;

@@ -153,6 +153,20 @@ impl ItemKind {
 }
 
 impl Prop {
+    /// A prop that is any account of an app.
+    pub(super) fn account(name: &str, app: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: PropKind::App(AppNeed { app: app.to_owned(), ..AppNeed::default() }),
+            label: None,
+            help: None,
+            optional: false,
+            default: None,
+            options: Vec::new(),
+            secret: false,
+        }
+    }
+
     /// The value, or the item of a list, that is none of the options.
     pub(super) fn beyond_options<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         let is_option = |value: &Value| self.options.iter().any(|choice| same(&choice.value, value));

@@ -9,16 +9,18 @@ use aws_lc_rs::digest::{self, SHA256_OUTPUT_LEN};
 use serde_json::Value;
 use wasmtime::component::{Linker, ResourceTableError};
 use wasmtime::{Store, Trap};
+use wasmtime_wasi::p2::bindings::CommandPre;
 
-use super::check::Surface;
+use super::check::{Shape, Surface};
 use super::grants::Grants;
-use super::host::Host;
+use super::host::{Host, Way};
 use super::log::Log;
 use super::requests::Requests;
 use super::script::Runner;
 use super::secrets::Secrets;
 use super::v0_1_0::runner::ScriptRunnerPre;
 use super::v0_1_0::{self, StepPre};
+use super::wasi::{self, Door};
 use super::{LogLevel, Output, Program, Prop, Ran, Run, RunLimits, Script, StepError, declared, props, script};
 use crate::caller::{Caller, Via};
 use crate::time::Time;
@@ -60,10 +62,14 @@ pub struct Steps {
 pub struct Step {
     code: Code,
     props: Vec<Prop>,
+    /// What of WASI it imports, beyond the streams that every step has.
+    wasi: Vec<String>,
 }
 
 enum Code {
     Component(StepPre<Host>),
+    /// A program of WASI that knows nothing of steps.
+    Command(CommandPre<Host>),
     /// The shared runner, and its argument.
     Script(ScriptRunnerPre<Host>, Script),
 }
@@ -71,6 +77,25 @@ enum Code {
 impl Step {
     pub fn props(&self) -> &[Prop] {
         &self.props
+    }
+
+    /// Is it a command: a program whose input and output are its standard streams? It takes any binding.
+    pub fn is_command(&self) -> bool {
+        matches!(self.code, Code::Command(_))
+    }
+
+    /// Interfaces of WASI that it imports, by name.
+    pub fn wasi(&self) -> &[String] {
+        &self.wasi
+    }
+
+    /// What a guest that imports WASI finds behind its imports.
+    fn door(&self, way: &Way, limits: &RunLimits, input: &str) -> Option<Box<Door>> {
+        match &self.code {
+            Code::Command(_) => Some(Box::new(Door::command(way, limits, input.to_owned()))),
+            Code::Component(_) | Code::Script(..) if self.wasi.is_empty() => None,
+            Code::Component(_) | Code::Script(..) => Some(Box::new(Door::step(way, limits))),
+        }
     }
 }
 
@@ -146,13 +171,15 @@ fn memory_holds(store: &mut Store<Host>, found: &(dyn Fn(&[u8]) -> bool + Sync))
             index += 1;
         }
     }
-    store.data().log.lines.iter().any(|line| found(line.message.as_bytes()))
+    store.data().log.any(|line| found(line.message.as_bytes()))
 }
 
-/// An engine for steps, its linker, and the steps that are loaded.
+/// An engine for steps, its linkers, and the steps that are loaded.
 struct Seat {
     room: Arc<Room>,
     linker: Linker<Host>,
+    /// For those that import WASI; the others can reach nothing of it.
+    wasi: Linker<Host>,
     runner: Runner,
     loaded: Mutex<Loaded>,
 }
@@ -169,7 +196,9 @@ impl Seat {
         let room = Room::new(class, config.limits.clone(), config.slots, config.cache.as_deref())?;
         let mut linker = Linker::new(room.engine());
         v0_1_0::add_to_linker(&mut linker).map_err(internal)?;
-        Ok(Self { room: Arc::new(room), linker, runner: Runner::default(), loaded: Mutex::default() })
+        let mut wasi = linker.clone();
+        wasi::add_to_linker(&mut wasi).map_err(internal)?;
+        Ok(Self { room: Arc::new(room), linker, wasi, runner: Runner::default(), loaded: Mutex::default() })
     }
 
     async fn load(&self, program: &Program) -> Result<Arc<Step>, StepError> {
@@ -185,16 +214,29 @@ impl Seat {
             return Ok(step);
         }
         let bytes = load::to_component(component)?;
-        Surface::of(&bytes)?.check()?;
+        let surface = Surface::of(&bytes)?;
+        let shape = surface.check()?;
+        let wasi = surface.wasi();
         let compiled = self.room.component(Arc::from(bytes.as_ref())).await?;
+        let linker = if wasi.is_empty() && shape == Shape::Step { &self.linker } else { &self.wasi };
         // The names fit by now; what can still differ is a type.
-        let pre =
-            self.linker.instantiate_pre(&compiled).and_then(StepPre::new).map_err(|error| StepError::WrongWorld {
-                problems: vec![format!("{error:#}")],
-                fix: "build it with the SDK of this release".to_owned(),
-            })?;
-        let props = self.props(&pre).await?;
-        let step = Arc::new(Step { code: Code::Component(pre), props });
+        let other_type = |error: wasmtime::Error| StepError::WrongWorld {
+            problems: vec![format!("{error:#}")],
+            fix: "build it with the SDK of this release".to_owned(),
+        };
+        let pre = linker.instantiate_pre(&compiled).map_err(other_type)?;
+        let step = match shape {
+            Shape::Step => {
+                let pre = StepPre::new(pre).map_err(other_type)?;
+                let props = self.props(&pre, !wasi.is_empty()).await?;
+                Step { code: Code::Component(pre), props, wasi }
+            }
+            Shape::Command => {
+                let pre = CommandPre::new(pre).map_err(other_type)?;
+                Step { code: Code::Command(pre), props: Vec::new(), wasi }
+            }
+        };
+        let step = Arc::new(step);
         self.loaded().insert(key, step.clone());
         Ok(step)
     }
@@ -207,7 +249,7 @@ impl Seat {
         }
         let pre = self.runner.pre(&self.room, &self.linker).await?;
         let props = self.script_props(&pre, script).await.map_err(|error| script::named(script, error, PROPS_CPU))?;
-        let step = Arc::new(Step { code: Code::Script(pre, script.clone()), props });
+        let step = Arc::new(Step { code: Code::Script(pre, script.clone()), props, wasi: Vec::new() });
         self.loaded().insert(key, step.clone());
         Ok(step)
     }
@@ -216,7 +258,7 @@ impl Seat {
     async fn script_props(&self, pre: &ScriptRunnerPre<Host>, script: &Script) -> Result<Vec<Prop>, StepError> {
         let _slot = self.room.slot().await?;
         let cpu = Arc::new(CpuMeter::default());
-        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone()));
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone(), false));
         let guest = script::call_props(pre, &mut store, script, self.room.limits(), PROPS_CPU);
         let props = match bounded(PROPS_DEADLINE, script::outer_cpu(PROPS_CPU), &cpu, guest).await? {
             Ok(props) => props?,
@@ -232,10 +274,10 @@ impl Seat {
     }
 
     /// Asks the component for its props, without accounts.
-    async fn props(&self, pre: &StepPre<Host>) -> Result<Vec<Prop>, StepError> {
+    async fn props(&self, pre: &StepPre<Host>, wasi: bool) -> Result<Vec<Prop>, StepError> {
         let _slot = self.room.slot().await?;
         let cpu = Arc::new(CpuMeter::default());
-        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone()));
+        let mut store = self.room.store(Host::asking(self.room.limits(), cpu.clone(), wasi));
         let guest = async {
             let instance = pre.instantiate_async(&mut store).await?;
             instance.call_props(&mut store).await
@@ -251,7 +293,7 @@ impl Seat {
 
     /// One run. `look` sees the store after the guest has ended, however it ended.
     async fn run<T>(&self, step: &Step, mut run: Run, look: impl FnOnce(&mut Store<Host>) -> T) -> (Ran, Option<T>) {
-        let Prepared { input, grants, secrets } = match prepare(step, &mut run) {
+        let Prepared { input, grants, secrets, warnings } = match prepare(step, &mut run) {
             Ok(prepared) => prepared,
             Err(error) => return (Ran::unstarted(error), None),
         };
@@ -266,7 +308,12 @@ impl Seat {
         let caller = Caller { owner: run.caller.owner, via: Via::Run(run.id) };
         let requests = Requests::new(run.road, caller, limits.clone(), grants, secrets.clone());
         let log = Log::new(&limits, run.log, secrets.clone());
-        let mut store = self.room.store(Host::new(self.room.limits(), requests, log, cpu.clone()));
+        for warning in warnings {
+            log.write(Time::now(), LogLevel::Warn, warning);
+        }
+        let way = Way::new(requests, log);
+        let door = step.door(&way, &limits, &input);
+        let mut store = self.room.store(Host::new(self.room.limits(), way, cpu.clone(), door));
         let result = match &step.code {
             Code::Component(pre) => {
                 let guest = async {
@@ -280,6 +327,17 @@ impl Seat {
                     .and_then(|output| parse(&output, &limits))
                     .map(Output::of)
             }
+            Code::Command(pre) => {
+                let guest = wasi::call_command(pre, &mut store);
+                bounded(limits.deadline, limits.cpu, &cpu, guest)
+                    .await
+                    .and_then(|ended| {
+                        let said = wasi::command_output(ended, store.data());
+                        said.unwrap_or_else(|error| Err(named(&error, &store, self.room.limits())))
+                    })
+                    .and_then(|output| parse(&output, &limits))
+                    .map(Output::of)
+            }
             Code::Script(pre, script) => {
                 let guest = script::call_run(pre, &mut store, script, &input, self.room.limits(), limits.cpu);
                 bounded(limits.deadline, script::outer_cpu(limits.cpu), &cpu, guest)
@@ -289,6 +347,9 @@ impl Seat {
                     .map_err(|error| script::named(script, error, limits.cpu))
             }
         };
+        if let Some(door) = &store.data().door {
+            door.flush();
+        }
         let looked = look(&mut store);
         let result = result.map(|output| secrets.output(output)).map_err(|error| secrets.error(error));
         if let Err(StepError::Script { stack: Some(stack), message, .. }) = &result {
@@ -343,16 +404,28 @@ struct Prepared {
     input: String,
     grants: Grants,
     secrets: Secrets,
+    /// For the log, before anything runs.
+    warnings: Vec<String>,
 }
 
 /// Takes input and bindings out of the run, if they fit the props.
 fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
-    let fields = props::fit(&step.props, std::mem::take(&mut run.input), &run.bindings)?;
-    let secrets = Secrets::of(&step.props, &fields);
-    let grants = Grants::new(&step.props, std::mem::take(&mut run.bindings), &run.ambient)?;
+    let input = std::mem::take(&mut run.input);
+    let of_command;
+    let (props, fields) = match &step.code {
+        Code::Component(_) | Code::Script(..) => (&step.props, props::fit(&step.props, input, &run.bindings)?),
+        // It declares nothing: what it reads is its own affair, and it is given what the person who runs it binds.
+        Code::Command(_) => {
+            of_command = run.bindings.iter().map(|(name, bound)| Prop::account(name, &bound.app)).collect();
+            (&of_command, if input.is_null() { Value::Object(serde_json::Map::new()) } else { input })
+        }
+    };
+    let secrets = Secrets::of(props, &fields);
+    let warnings = Grants::lacking(props, &run.bindings);
+    let grants = Grants::new(props, std::mem::take(&mut run.bindings), &run.ambient)?;
     let input = match &step.code {
         Code::Script(..) => script::input(&fields, &run.context).to_string(),
-        Code::Component(_) => fields.to_string(),
+        Code::Component(_) | Code::Command(_) => fields.to_string(),
     };
     if input.len() > run.limits.input_bytes {
         return Err(StepError::Input {
@@ -360,7 +433,7 @@ fn prepare(step: &Step, run: &mut Run) -> Result<Prepared, StepError> {
             fix: Some("let the step fetch large data itself".to_owned()),
         });
     }
-    Ok(Prepared { input, grants, secrets })
+    Ok(Prepared { input, grants, secrets, warnings })
 }
 
 /// Runs a guest until it ends, uses up its CPU budget, or is late.
@@ -388,6 +461,9 @@ fn named(error: &wasmtime::Error, store: &Store<Host>, limits: &Limits) -> StepE
         // Rust and C keep a stack of their own at the low end of memory: a recursion may run off that one first.
         Some(Trap::MemoryOutOfBounds) if recursed(error) => return StepError::StackOverflow,
         _ => {}
+    }
+    if let Some(known) = wasi::named(error, store.data()) {
+        return known;
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
         return StepError::Handles { limit: limits.handles };

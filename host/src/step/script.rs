@@ -18,7 +18,7 @@ use super::{Output, Prop, RunLimits, Script, StepError};
 use crate::wasm::{Limits, Room};
 
 /// As `cargo xtask build` made it.
-const RUNNER: &[u8] = include_bytes!(env!("DEPUTY_RUNNER"));
+pub(super) const RUNNER: &[u8] = include_bytes!(env!("DEPUTY_RUNNER"));
 
 /// Of the sandbox's memory, not for the script's heap: the engine, its stack and snapshot, and what the host hands over.
 const MEMORY_ASIDE_BYTES: usize = 12 << 20;

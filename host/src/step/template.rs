@@ -56,6 +56,7 @@ const JAVASCRIPT_SDK: &[(&str, &str)] = &[
     ("package.json", include_str!("../../../sdk/js/package.json")),
     ("index.js", include_str!("../../../sdk/js/index.js")),
     ("index.d.ts", include_str!("../../../sdk/js/index.d.ts")),
+    ("globals.d.ts", include_str!("../../../sdk/js/globals.d.ts")),
     ("testing.js", include_str!("../../../sdk/js/testing.js")),
     ("testing.d.ts", include_str!("../../../sdk/js/testing.d.ts")),
     ("bundle.mjs", include_str!("../../../sdk/js/bundle.mjs")),

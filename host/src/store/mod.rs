@@ -104,7 +104,11 @@ pub enum StoreError {
     #[error("the row changed meanwhile")]
     Conflict { key: Vec<u8> },
     #[error("the store is in use by process {pid}; stop it, or use another data folder with --data")]
-    InUse { pid: String },
+    InUse {
+        pid: String,
+        /// What that process does for as long as it runs: `serve`.
+        role: Option<String>,
+    },
     #[error("the store failed and takes no more writes until restart: {0}")]
     Failed(String),
     #[error("{0}")]
@@ -134,7 +138,11 @@ impl StoreError {
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::Conflict { .. } => Some("try again".to_owned()),
-            Self::InUse { pid } => {
+            Self::InUse { pid, role: Some(role) } => Some(format!(
+                "`deputy {role}` (process {pid}) holds this data folder for as long as it runs: stop it first, or use \
+                 another data folder with --data"
+            )),
+            Self::InUse { pid, role: None } => {
                 Some(format!("wait for process {pid} to end or stop it, or use another data folder with --data"))
             }
             Self::Failed(_) => Some(

@@ -8,6 +8,7 @@ pub mod check;
 pub mod engine;
 pub mod error;
 pub mod expression;
+pub mod hook;
 pub mod programs;
 pub mod records;
 pub mod schedule;

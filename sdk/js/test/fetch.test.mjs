@@ -180,6 +180,8 @@ test("the host's refusal is a TypeError whose cause has the code and the fix", a
   const refuse = ({ url }) => (url.includes("denied") ? new Refusal("denied", "the operator allows no plain host", "add it to [egress] plain") : undefined);
   const { value } = await run(`
     const told = (error) => [error.constructor.name, error.message, error.cause.code, error.cause.fix ?? null];
+    const stack = await fetch(base + "/denied").catch((error) => error.stack);
+    if (!stack.includes("step.js")) throw new Error(stack);
     return [await fetch(base + "/denied").catch(told), await fetch("http://127.0.0.1:1/").catch((e) => [e.constructor.name, e.cause.code])];`, { refuse });
   assert.deepEqual(value[0], ["TypeError", "the operator allows no plain host (add it to [egress] plain)", "denied", "add it to [egress] plain"]);
   assert.deepEqual(value[1], ["TypeError", "unreachable"]);

@@ -1,4 +1,5 @@
-// The web-platform tests that apply, in tests/wpt; or in a whole checkout, where DEPUTY_WPT names one.
+// The web-platform tests that apply, in tests/wpt; or in a whole checkout, where DEPUTY_WPT names one. In the fake sandbox,
+// or in the real one where DEPUTY_BIN names a built `deputy`.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -13,6 +14,7 @@ test("the web-platform tests that apply pass, but for those with a reason", { ti
   const checkout = process.env.DEPUTY_WPT;
   const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
   const program = [path("./wpt/run.mjs"), checkout ?? path("../../../tests/wpt"), "--json"];
+  if (process.env.DEPUTY_BIN) program.push(`--deputy=${process.env.DEPUTY_BIN}`);
   const flags = ["--no-warnings", "--experimental-vm-modules", ...program];
   const outcome = JSON.parse(execFileSync(process.execPath, flags, { encoding: "utf8", maxBuffer: 64 << 20 }));
   let passed = 0;

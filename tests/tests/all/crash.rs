@@ -261,7 +261,7 @@ fn a_store_in_use_names_its_owner_and_is_free_when_the_owner_is_dead() {
     let mut victim = world.start(None);
     assert!(world.hear(&mut victim), "{}", victim.last_words());
     match SledStore::open(&world.data()).err() {
-        Some(StoreError::InUse { pid }) => assert_eq!(pid, victim.child.id().to_string()),
+        Some(StoreError::InUse { pid, .. }) => assert_eq!(pid, victim.child.id().to_string()),
         other => panic!("{other:?}"),
     }
     victim.child.kill().expect("ours");

@@ -56,7 +56,9 @@ fn imports_upwards(room: &str, imported: &str) -> Result<(), String> {
     let (Some(own), Some(other)) = (height(room), height(imported)) else {
         return Err(format!("`{room}` or `{imported}` has no place in the order of rooms"));
     };
-    if DOORS.contains(&room) && imported != "deputy" {
+    // `deputy serve` is a command: the command line starts the other door, and asks it nothing.
+    let starts = (room, imported) == ("cli", "server");
+    if DOORS.contains(&room) && imported != "deputy" && !starts {
         return Err(format!("`{room}` is a door: it may import `deputy`, not `{imported}`"));
     }
     if other < own {
@@ -132,7 +134,9 @@ fn files_stay_small_enough_to_read() {
 #[test]
 fn the_project_speaks_only_of_itself() {
     const FOREIGN: &[&str] = &[
-        concat!("/", "work/"),
+        concat!("/", "work/main"),
+        concat!("/", "work/shared"),
+        concat!("/", "work/rooms"),
         concat!("/", "root/"),
         concat!("registry.", "npmjs"),
         concat!("static.", "crates.io"),

@@ -2,6 +2,7 @@
 //!
 //! One integration binary with modules, because every binary of its own would link the whole host once more.
 
+mod actions;
 mod crash;
 mod demo_provider;
 mod faults;
@@ -11,6 +12,8 @@ mod markers;
 mod packages;
 mod peer;
 mod refresh;
+mod script_env;
 mod steps;
 mod support;
+mod workflow;
 mod workflow_check;

@@ -174,7 +174,7 @@ fn a_new_javascript_step_is_checked_tested_built_and_run() {
     std::fs::create_dir_all(modules.join("@deputy")).expect("a folder");
     let link = |from: PathBuf, name: &str| std::os::unix::fs::symlink(from, modules.join(name)).expect("a link");
     for package in
-        ["esbuild", "@esbuild", "unenv", "typescript", "defu", "pathe", "consola", "mime", "node-fetch-native"]
+        ["esbuild", "@esbuild", "@jspm", "unenv", "typescript", "defu", "pathe", "consola", "mime", "node-fetch-native"]
     {
         if packages().join("node_modules").join(package).exists() {
             link(packages().join("node_modules").join(package), package);
@@ -182,8 +182,8 @@ fn a_new_javascript_step_is_checked_tested_built_and_run() {
     }
     link(folder.join("deputy-step"), "@deputy/step");
     for arguments in [["run", "check"], ["run", "test"], ["run", "build"]] {
-        let path =
-            format!("{}:{}", modules.join("typescript/bin").display(), std::env::var("PATH").unwrap_or_default());
+        let tools = packages().join("node_modules/.bin");
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
         let ended =
             Command::new("npm").current_dir(&folder).env("PATH", path).args(arguments).output().expect("npm runs");
         let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));

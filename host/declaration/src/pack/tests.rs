@@ -87,3 +87,39 @@ fn the_sidecar_tells_which_source_changed() {
     let wit = sources::fingerprint(folder.path(), b"another contract").unwrap();
     assert_eq!(sources::first_difference(&now(), &wit).as_deref(), Some("app.wit"));
 }
+
+#[test]
+fn the_built_in_apps_are_sound_components() {
+    let apps = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../app-plugins");
+    let built = build(&apps).unwrap_or_else(|error| panic!("{error}"));
+    let pack = Pack::open(&built.bytes).unwrap();
+    let mut actions = 0;
+    for entry in pack.entries() {
+        let entry = entry.unwrap();
+        assert_eq!(crate::inspect::inspect(entry.component), Ok(()), "{}", entry.slug);
+        let app: crate::types::App = serde_json::from_slice(entry.declaration).unwrap();
+        assert_eq!(entry.component, crate::image::component(&app).unwrap(), "{}", entry.slug);
+        assert!(app.actions.iter().all(|action| action.docs.is_some()), "{}: each action names its page", entry.slug);
+        actions += app.actions.len();
+    }
+    assert!(actions >= 24, "{actions}");
+}
+
+#[test]
+fn a_script_beside_an_app_is_packed_and_remembered() {
+    let text = format!("{}[actions.run]\nsummary = \"Runs.\"\nscript-file = \"run.mjs\"\n", text("acme"));
+    let folder = folder(&[("acme", &text)]);
+    let Err(BuildError::Problems(problems)) = build(folder.path()) else { panic!("the script is missing") };
+    assert!(problems.0[0].message.starts_with("cannot read `run.mjs`"), "{problems}");
+
+    let script = folder.path().join("acme/run.mjs");
+    fs::write(&script, "export default async () => 1").unwrap();
+    let built = build(folder.path()).unwrap();
+    let entry = Pack::open(&built.bytes).unwrap().find("acme").unwrap().unwrap();
+    let app: crate::types::App = serde_json::from_slice(entry.declaration).unwrap();
+    assert_eq!(app.actions[0].work, crate::types::ActionWork::Script("export default async () => 1".into()));
+    assert_eq!(sources::first_difference(&built.sources, &build(folder.path()).unwrap().sources), None);
+    fs::write(&script, "export default async () => 2").unwrap();
+    let changed = build(folder.path()).unwrap().sources;
+    assert_eq!(sources::first_difference(&built.sources, &changed).as_deref(), Some("acme/run.mjs"));
+}

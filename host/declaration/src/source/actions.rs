@@ -149,3 +149,6 @@ fn work(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

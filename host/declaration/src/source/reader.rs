@@ -1,5 +1,5 @@
-//! Walks the parsed TOML of an author's file: typed values out, faults with spans aside, and the span of every field of the declaration
-//! kept, so that a later finding about a field can be shown at its line.
+//! Walks the parsed TOML of an author's file: typed values out, faults with spans aside, and the span of every field of
+//! the declaration kept, so that a later finding about a field can be shown at its line.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -243,10 +243,14 @@ proptest::proptest! {
 }
 
 #[test]
-fn the_example_of_the_reference_page_is_an_app() {
+fn the_examples_of_the_reference_page_are_an_app() {
     let page = include_str!("../../../../docs/app-toml.md");
-    let (_, rest) = page.split_once("```toml\n").unwrap();
-    let (example, _) = rest.split_once("```").unwrap();
-    let app = parse("app.toml", example).unwrap_or_else(|problems| panic!("{problems}"));
+    let blocks: Vec<&str> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split_once("```").map_or(rest, |(block, _)| block)).collect();
+    let [whole, marker, action] = blocks[..] else { panic!("{} examples", blocks.len()) };
+    let text = format!("{whole}[methods.key.tokens.token]\n{marker}{action}");
+    let app = parse("app.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(app.slug, "sendgrid");
+    assert_eq!(app.methods[0].tokens[0].marker.prefix, "xoxb-");
+    assert_eq!(app.actions[0].name, "create-issue");
 }

@@ -1,5 +1,7 @@
 //! Each rule: one declaration broken in one place, and the path that says so.
 
+mod actions;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -43,6 +45,32 @@ fn sound() -> Value {
         query.region = "{region}"
         [signals]
         expired = [{ status = 401 }, { status = 200, body = { "/error" = "expired" } }]
+        retry-after.header = "X-Reset"
+        [pagination]
+        items = "/data"
+        next.cursor = { at = "/next", field = "cursor", more = "/more" }
+        [actions.add]
+        summary = "Adds a thing."
+        docs = "https://example.com/docs/add"
+        scopes = ["read"]
+        props.name = { choices = ["a", "b"], default = "a" }
+        props.tags = { kind = "text-list", optional = true, choices = ["x", "y"], default = ["x"] }
+        props.size = { kind = "integer", optional = true }
+        props.meta = { kind = "object", optional = true }
+        [actions.add.request]
+        method = "POST"
+        path = "/things/{name}"
+        query.size = "{size}"
+        headers.X-Key = "n-{name}"
+        json = { name = "{name}", tags = ["{name}", "fixed"], deep = { size = "{size}", meta = "{meta}", tags = "{tags}" } }
+        identity = "default"
+        output = "/id"
+        [actions.list]
+        summary = "Lists things."
+        request = { path = "/things", query.n = 5, lists = { items = "/things", next = { page = { field = "page" } } } }
+        [actions.look]
+        summary = "Looks."
+        script = "export default async () => 1"
     "#;
     let app = parse("app.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
     serde_json::to_value(app).unwrap()

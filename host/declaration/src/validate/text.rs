@@ -142,7 +142,10 @@ pub(super) fn texts(check: &mut Check<'_>) {
 fn walk(check: &mut Check<'_>, path: &str, value: &Value) {
     match value {
         Value::String(text) => {
-            let lines = path.ends_with("help") || path == "test.body" || path.ends_with("].work.script");
+            let lines = path.ends_with("help")
+                || path == "test.body"
+                || path.ends_with("].work.script")
+                || path.contains("].work.request.body.");
             let bad = text.chars().find(|c| (c.is_control() && !(lines && matches!(c, '\n' | '\t'))) || disguises(*c));
             if let Some(bad) = bad {
                 check.fail(path, format!("it holds the character U+{:04X}, which cannot be seen", u32::from(bad)));

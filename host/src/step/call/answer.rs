@@ -131,7 +131,8 @@ pub(super) fn said(headers: &HeaderMap, bytes: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(bytes) {
         Ok(body) => {
             let text = |pointer: &&str| body.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-            let mut said = PLACES.iter().find_map(text).unwrap_or_default().to_owned();
+            let said = PLACES.iter().find_map(text).or_else(|| message(&body, 0));
+            let mut said = said.unwrap_or_default().to_owned();
             // Slack names the scope that it misses beside the code.
             if let Some(needed) = body.get("needed").and_then(Value::as_str).filter(|_| !said.is_empty()) {
                 said.push_str(&format!(" (needed: {needed})"));
@@ -144,6 +145,22 @@ pub(super) fn said(headers: &HeaderMap, bytes: &[u8]) -> String {
         Err(_) => String::new(),
     };
     line(&text)
+}
+
+/// The first `message` at any depth: GraphQL's are where the query put them.
+fn message(value: &Value, depth: usize) -> Option<&str> {
+    const MAX_DEPTH: usize = 6;
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get("message").and_then(Value::as_str).filter(|text| !text.is_empty());
+            own.or_else(|| fields.values().find_map(|value| message(value, depth + 1)))
+        }
+        Value::Array(items) => items.iter().find_map(|value| message(value, depth + 1)),
+        _ => None,
+    }
 }
 
 fn is_markup(headers: &HeaderMap) -> bool {
@@ -248,6 +265,7 @@ mod tests {
             (r#"{"errors":[{"message":"a\nb"}]}"#, "a b"),
             (r#"{"errors":["bad"]}"#, "bad"),
             (r#"{"error":"invalid_grant","error_description":"It is gone."}"#, "It is gone."),
+            (r#"{"data":{"make":{"thing":null,"userErrors":[{"field":["title"],"message":"is empty"}]}}}"#, "is empty"),
             (r#"{"secret":"value"}"#, ""),
             ("5", ""),
         ] {

@@ -56,7 +56,7 @@ pub async fn perform(road: &dyn Road, grant: &Grant, call: &Call, place: &CallPl
     };
     Ran {
         result: result.map(Output::of),
-        logs: trace.log.lines,
+        logs: trace.log.take(),
         requests: trace.requests,
         duration_ms: ms(start.elapsed()),
         cpu_ms: 0,

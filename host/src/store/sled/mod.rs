@@ -64,8 +64,13 @@ impl SledStore {
     /// # Errors
     /// [`StoreError::InUse`] when another process has it, [`StoreError::Open`] when it cannot be opened.
     pub fn open(data: &Path) -> Result<Self, StoreError> {
+        Self::open_as(data, None)
+    }
+
+    /// As [`SledStore::open`]; `role` is what others are told that this process does.
+    pub fn open_as(data: &Path, role: Option<&str>) -> Result<Self, StoreError> {
         folder::make_data(data)?;
-        let lock = Lock::take(data)?;
+        let lock = Lock::take(data, role)?;
         let (db, file) = folder::open(data)?;
         Self::start(db, file, lock)
     }

@@ -47,7 +47,7 @@ async fn a_second_owner_is_told_who_the_first_is() {
     let folder = folder();
     let first = open(&folder);
     match SledStore::open(folder.path()).err() {
-        Some(StoreError::InUse { pid }) => assert_eq!(pid, std::process::id().to_string()),
+        Some(StoreError::InUse { pid, .. }) => assert_eq!(pid, std::process::id().to_string()),
         other => panic!("{other:?}"),
     }
     first.commit(vec![put("a", "")]).await.expect("the first goes on");
@@ -184,7 +184,7 @@ async fn a_commit_whose_caller_left_happens_whole() {
 /// A store over a file that cannot be synced: fsync(2) refuses a device without a disk behind it.
 fn over_a_broken_disk(folder: &tempfile::TempDir) -> SledStore {
     folder::make_data(folder.path()).expect("made");
-    let lock = Lock::take(folder.path()).expect("free");
+    let lock = Lock::take(folder.path(), None).expect("free");
     let (db, _) = folder::open(folder.path()).expect("it opens");
     let file = File::open("/dev/null").expect("there");
     assert!(file.sync_all().is_err(), "this system syncs /dev/null: the test needs another broken file");

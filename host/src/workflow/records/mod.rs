@@ -67,7 +67,7 @@ impl Records {
         self.rows.store.is_exclusive()
     }
 
-    async fn commit(&self, operations: Vec<Op>) -> Result<(), WorkflowError> {
+    pub async fn commit(&self, operations: Vec<Op>) -> Result<(), WorkflowError> {
         Ok(self.rows.commit(operations).await?)
     }
 

@@ -69,6 +69,12 @@ impl Records {
         self.commit(vec![Op::Delete { key: keys::node(node.as_str()), expect: Expect::Any }]).await
     }
 
+    /// Whether the store answers at all.
+    pub async fn answers(&self) -> Result<(), WorkflowError> {
+        self.rows.store.get(&keys::node("")).await?;
+        Ok(())
+    }
+
     /// Whether another node may still be at work. Of a store that only one process can open, none is.
     pub(super) async fn lives(&self, node: &NodeId) -> Result<bool, WorkflowError> {
         if self.is_exclusive() {

@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 
-use rquickjs::context::EvalOptions;
-use rquickjs::{CatchResultExt, Context, Ctx, Exception, Function, Object, Persistent, Runtime, qjs};
+use rquickjs::module::WriteOptions;
+use rquickjs::{CatchResultExt, Context, Ctx, Exception, Function, Module, Object, Persistent, Runtime, qjs};
 
 use crate::bindings::Limits;
 use crate::bindings::deputy::step::{clock, log};
 use crate::{failure, modules, natives};
 
-/// Of the guest's own stack (1 MiB, see `build.rs`). The host's stack of a guest ends at 512 KiB and holds about as
+/// Of the guest's own stack (320 KiB, see `build.rs`). The host's stack of a guest ends at 512 KiB and holds about as
 /// much for each level of recursion: this one must end first, because only this end is an exception with a place.
 const MAX_STACK_BYTES: usize = 192 << 10;
 
@@ -49,10 +49,30 @@ pub fn environment_buffer(len: usize) -> *mut u8 {
     })
 }
 
-/// Makes the engine and evaluates the environment. A failure is a bug of the environment: it traps, and the snapshot
-/// tool says so.
-pub fn initialize() {
+fn tell_panics() {
     std::panic::set_hook(Box::new(|info| log::write(log::Level::Error, &format!("the script runner failed: {info}"))));
+}
+
+/// The bytecode of the environment whose source stands in the buffer. Without its source: nobody reads it, and as text
+/// of functions it would fill most of the snapshot.
+pub fn compile_environment() -> Vec<u8> {
+    tell_panics();
+    let runtime = Runtime::new().expect("memory for a runtime");
+    // Libraries nest deeper than scripts may, and this is no script.
+    runtime.set_max_stack_size(0);
+    let context = Context::full(&runtime).expect("memory for a context");
+    context.with(|ctx| {
+        let module = Module::declare(ctx.clone(), ENVIRONMENT, SOURCE.take()).catch(&ctx);
+        let options = WriteOptions { strip_source: true, ..WriteOptions::default() };
+        let written = module.and_then(|module| module.write(options).catch(&ctx));
+        written.expect("the environment is compiled")
+    })
+}
+
+/// Makes the engine and evaluates the environment, whose bytecode stands in the buffer. A failure is a bug of the
+/// environment: it traps, and the snapshot tool says so.
+pub fn initialize() {
+    tell_panics();
     let runtime = Runtime::new().expect("memory for a runtime");
     runtime.set_max_stack_size(MAX_STACK_BYTES);
     runtime.set_loader(modules::Builtin, modules::Builtin);
@@ -62,15 +82,13 @@ pub fn initialize() {
     let context = Context::full(&runtime).expect("memory for a context");
     context.with(|ctx| {
         natives::install(&ctx).catch(&ctx).expect("the natives are installed");
-        let mut source = SOURCE.take();
-        let mut options = EvalOptions::default();
-        options.filename = Some(ENVIRONMENT.to_owned());
-        options.strict = true;
-        let evaluated: Result<(), _> = ctx.eval_with_options(source.as_slice(), options).catch(&ctx);
-        // The freed source would stand in the snapshot for nothing.
-        source.fill(0);
-        evaluated.expect("the environment is evaluated");
-        while ctx.execute_pending_job() {}
+        // The functions' code stays where it is.
+        let bytecode = SOURCE.take().leak();
+        // SAFETY: `compile_environment` of the same build wrote it.
+        let module = unsafe { Module::load(ctx.clone(), bytecode) }.catch(&ctx);
+        let evaluated = module.and_then(|module| module.eval().catch(&ctx));
+        let (_, promise) = evaluated.expect("the environment is evaluated");
+        promise.finish::<()>().catch(&ctx).expect("the environment is evaluated");
         let entry = take_entry(&ctx).catch(&ctx).expect("the environment leaves __env");
         ENTRY.set(Some(entry));
     });
@@ -96,6 +114,10 @@ fn take_entry(ctx: &Ctx<'_>) -> rquickjs::Result<Entry> {
 pub fn begin() {
     RUNNING.set(true);
     ORIGIN_MS.set(now_ms());
+}
+
+pub fn is_running() -> bool {
+    RUNNING.get()
 }
 
 pub fn now_ms() -> f64 {
@@ -144,7 +166,8 @@ fn interrupt(context: std::ptr::NonNull<qjs::JSContext>) -> bool {
     true
 }
 
-/// Is there no room for as much as an error in the script's heap?
+/// Is there no room for as much as an error in the script's heap, or was there none before its end freed some? A
+/// sandbox's memory never shrinks, so its size tells.
 pub fn memory_is_used_up(ctx: &Ctx<'_>) -> bool {
     const LITTLE_BYTES: i64 = 64 << 10;
     let mut usage = std::mem::MaybeUninit::uninit();
@@ -153,7 +176,8 @@ pub fn memory_is_used_up(ctx: &Ctx<'_>) -> bool {
         qjs::JS_ComputeMemoryUsage(qjs::JS_GetRuntime(ctx.as_raw().as_ptr()), usage.as_mut_ptr());
         usage.assume_init()
     };
-    usage.malloc_limit - usage.malloc_size < LITTLE_BYTES
+    let grown = i64::try_from(core::arch::wasm32::memory_size(0) * (64 << 10)).unwrap_or(i64::MAX);
+    usage.malloc_limit - usage.malloc_size < LITTLE_BYTES || grown > usage.malloc_limit / 10 * 9
 }
 
 pub fn cpu_spent() -> bool {

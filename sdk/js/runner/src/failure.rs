@@ -118,7 +118,11 @@ pub fn describe<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Fail
     let name = text(error, "name").unwrap_or_else(|| "Error".to_owned());
     let message = text(error, "message").unwrap_or_default();
     let stack = text(error, "stack").map(|stack| frames(script, &stack)).unwrap_or_default();
+    let cause = error.get::<_, Option<Object>>("cause").ok().flatten().filter(|cause| cause.is_error());
+    let cause = cause.and_then(|cause| text(&cause, "message")).filter(|cause| !cause.is_empty());
     let kind = match (name.as_str(), message.as_str()) {
+        // Something that was wrapped on its way, such as by the reader of a body.
+        _ if cause.as_deref() == Some(OUT_OF_MEMORY) => FailureKind::Memory,
         // The second is of a regular expression.
         ("RangeError", "Maximum call stack size exceeded") | ("SyntaxError", "stack overflow") => FailureKind::Stack,
         // The longest string has 2^30 characters: more than all of the memory.
@@ -141,11 +145,8 @@ pub fn describe<'js>(ctx: &Ctx<'js>, script: &Script, value: Value<'js>) -> Fail
     if let Some(fix) = text(error, "fix") {
         full = format!("{full}; {fix}");
     }
-    if let Some(cause) = error.get::<_, Option<Object>>("cause").ok().flatten().filter(|cause| cause.is_error()) {
-        let cause = text(&cause, "message").unwrap_or_default();
-        if !cause.is_empty() && !full.contains(&cause) {
-            full = format!("{full} (cause: {cause})");
-        }
+    if let Some(cause) = cause.filter(|cause| !full.contains(cause)) {
+        full = format!("{full} (cause: {cause})");
     }
     if let Some(specifier) = text(error, "message").and_then(|message| modules::missing(&message)) {
         let place = import_of(&script.source, &specifier).map(|(line, column)| Frame {

@@ -42,10 +42,21 @@ impl Guest for Runner {
 
 bindings::export!(Runner with_types_in bindings);
 
-/// Room for the source of the environment, before [`initialize`]: the snapshot tool writes it there.
+/// Room for the environment: the snapshot tool writes its source there for [`environment_compile`], and what that gave
+/// for [`initialize`].
 #[unsafe(export_name = "environment-buffer")]
 pub extern "C" fn environment_buffer(len: u32) -> *mut u8 {
     engine::environment_buffer(len as usize)
+}
+
+/// Turns the source of the environment into bytecode; the address of its address and its length.
+///
+/// In an instance of its own, so that what the compiler leaves in memory does not stand in the snapshot.
+#[unsafe(export_name = "environment-compile")]
+pub extern "C" fn environment_compile() -> *const [usize; 2] {
+    wit_bindgen::rt::run_ctors_once();
+    let bytecode = engine::compile_environment().leak();
+    Box::leak(Box::new([bytecode.as_ptr() as usize, bytecode.len()]))
 }
 
 /// Runs once, when the snapshot is made. No import may be called.

@@ -82,11 +82,19 @@ export function scripts(root, file, base) {
     const name = match[1].trim().split("?")[0];
     return name.startsWith("/") ? name.slice(1) : path.posix.join(path.posix.dirname(file), name);
   });
-  return [["prelude.js", prelude(base)], read("resources/testharness.js"), ["report.js", REPORT], ...needed.map(read), source];
+  // Data beside the test is there without a server.
+  const data = {};
+  // Tests of fetch itself want a real answer.
+  const fetched = file.startsWith("fetch/") ? "" : source[1];
+  for (const [, name] of fetched.matchAll(/fetch\("([\w./-]+\.json)"\)/g)) {
+    const url = new URL(name, base);
+    if (existsSync(path.join(root, url.pathname))) data[url.href] = readFileSync(path.join(root, url.pathname), "utf8");
+  }
+  return [["prelude.js", prelude(base, data)], read("resources/testharness.js"), ["report.js", REPORT], ...needed.map(read), source];
 }
 
 /** A test is a page: it has a place, and names relative to it. */
-function prelude(base) {
+function prelude(base, data) {
   return `
     self.GLOBAL = { isWindow: () => false, isWorker: () => true, isShadowRealm: () => false };
     {
@@ -94,7 +102,11 @@ function prelude(base) {
       self.location = new URL(here);
       const resolved = (input) => (input instanceof Request ? input : new URL(String(input), here).href);
       const { fetch: realFetch, Request: RealRequest } = self;
-      self.fetch = (input, init) => realFetch(resolved(input), init);
+      const data = ${JSON.stringify(data)};
+      self.fetch = (input, init) => {
+        const url = resolved(input);
+        return url in data ? Promise.resolve(new Response(data[url])) : realFetch(url, init);
+      };
       self.Request = new Proxy(RealRequest, {
         construct: (target, [input, ...rest], as) =>
           Reflect.construct(target, rest.length === 0 && input === undefined ? [] : [resolved(input), ...rest], as),

@@ -19,20 +19,24 @@ export function formatted(values) {
   return formatWithOptions(OPTIONS, ...values.map(shown));
 }
 
-/** An engine's stack may lack the error's own line, which is the one that matters. */
+/** An engine's stack may lack the error's own line, which is the one that matters, and it has the environment's. */
 function shown(value) {
   if (!(value instanceof Error) || inspectCustom in value) return value;
-  const head = `${value.name}: ${value.message}`;
   const stack = typeof value.stack === "string" ? value.stack : "";
-  if (stack === "" || stack.includes(value.message)) return value;
-  return { [inspectCustom]: () => withCause(value, `${head}\n${stack.trimEnd()}`) };
+  if (stack !== "" && stack.includes(value.message) && !stack.startsWith(" ")) return value;
+  const frames = stack.split("\n").filter((line) => line.trim() !== "" && !line.includes("deputy:environment"));
+  const text = [`${value.name}: ${value.message}`, ...frames].join("\n");
+  return { [inspectCustom]: () => withMore(value, text) };
 }
 
-function withCause(error, text) {
-  const extra = Object.keys(error).map((key) => [key, error[key]]);
-  if (error.cause !== undefined) extra.push(["[cause]", shown(error.cause)]);
-  if (error instanceof AggregateError) extra.push(["[errors]", error.errors.map(shown)]);
-  return extra.length === 0 ? text : `${text} ${inspect(Object.fromEntries(extra), OPTIONS)}`;
+/** The error's own fields and its cause, as Node shows them. */
+function withMore(error, text) {
+  const more = Object.keys(error).map((key) => [key, error[key]]);
+  if (error.cause !== undefined) more.push(["[cause]", error.cause]);
+  if (error instanceof AggregateError) more.push(["[errors]", error.errors.map(shown)]);
+  if (more.length === 0) return text;
+  const lines = more.map(([key, value]) => `  ${key}: ${inspect(shown(value), OPTIONS).replaceAll("\n", "\n  ")}`);
+  return `${text} {\n${lines.join(",\n")}\n}`;
 }
 
 function write(level, text) {

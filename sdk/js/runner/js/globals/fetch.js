@@ -67,10 +67,11 @@ function exchange(prop, identity, target, request) {
     body?.stream?.cancel(signal.reason).catch(() => {});
     return Promise.reject(signal.reason);
   }
-  return exchanged(prop, identity, target, request, body);
+  // Made here, where the script's frames are still there: a refusal comes when they are gone.
+  return exchanged(prop, identity, target, request, body, new TypeError("fetch failed"));
 }
 
-async function exchanged(prop, identity, target, request, body) {
+async function exchanged(prop, identity, target, request, body, failure) {
   const { signal, redirect } = request;
   const message = {
     method: request.method,
@@ -83,7 +84,7 @@ async function exchanged(prop, identity, target, request, body) {
   if (!accept) message.headers.push(["accept", "*/*"]);
 
   for (let redirects = 0; ; redirects += 1) {
-    const answer = await send(prop, identity, message, signal);
+    const answer = await send(prop, identity, message, signal, failure);
     // The host may tell where a path below the app's base led to.
     const url = answer.url ?? (ABSOLUTE.test(message.target) ? message.target : "");
     const location = REDIRECTS.includes(answer.status) ? locationOf(answer) : null;
@@ -111,7 +112,7 @@ async function collected(body, signal) {
   }
 }
 
-function send(prop, identity, { method, target, headers, bytes }, signal) {
+function send(prop, identity, { method, target, headers, bytes }, signal, failure) {
   return new Promise((resolve, reject) => {
     if (ended !== null) throw ended;
     signal.throwIfAborted();
@@ -119,7 +120,7 @@ function send(prop, identity, { method, target, headers, bytes }, signal) {
     try {
       started = host.start(prop, method, target, headers, bytes, null, identity);
     } catch (error) {
-      throw failed(error);
+      throw told(failure, error);
     }
     const stop = (reason) => {
       host.cancel(started.id);
@@ -133,16 +134,17 @@ function send(prop, identity, { method, target, headers, bytes }, signal) {
       },
       (error) => {
         removeAlgorithm(signal, stop);
-        reject(failed(error));
+        reject(told(failure, error));
       },
     );
   });
 }
 
 /** The host's refusal as fetch tells it: a TypeError whose cause has the code and the fix. */
-function failed(error) {
+function told(failure, error) {
   const fix = error?.fix ? ` (${error.fix})` : "";
-  return new TypeError(`${error?.message ?? error}${fix}`, { cause: error });
+  const own = (value) => ({ value, writable: true, configurable: true });
+  return Object.defineProperties(failure, { message: own(`${error?.message ?? error}${fix}`), cause: own(error) });
 }
 
 function locationOf(answer) {
