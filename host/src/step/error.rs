@@ -119,7 +119,6 @@ impl StepError {
             | Self::Call(_)
             | Self::Refused { .. }
             | Self::WrongWorld { .. }
-            | Self::MachineFull
             | Self::Deadline { .. }
             | Self::Cpu { .. }
             | Self::OutOfMemory { .. }
