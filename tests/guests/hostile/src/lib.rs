@@ -104,7 +104,12 @@ impl Step for Hostile {
             Prop::text("body").default(""),
             Prop::text("identity").optional(),
             Prop::text("secret").secret().optional(),
-            Prop::text("how").option("Log", "log").option("Output", "output").option("Failure", "failure").option("Path", "path").optional(),
+            Prop::text("how")
+                .option("Log", "log")
+                .option("Output", "output")
+                .option("Failure", "failure")
+                .option("Path", "path")
+                .optional(),
         ]
     }
 
@@ -244,7 +249,9 @@ fn send(sending: Sending) -> Result<Value, Error> {
         body.extend_from_slice(&bytes);
     }
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(json!({ "status": answer.status(), "body": deputy_sdk::serde_json::from_str(&body).unwrap_or(Value::String(body)) }))
+    Ok(
+        json!({ "status": answer.status(), "body": deputy_sdk::serde_json::from_str(&body).unwrap_or(Value::String(body)) }),
+    )
 }
 
 /// With markers where their names stand in braces.
