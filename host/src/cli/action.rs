@@ -137,6 +137,9 @@ fn shown(detail: &ActionDetail) -> String {
                 None => "required".to_owned(),
             };
             let mut help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
+            if (!prop.options.is_empty() || detail.example.is_some()) && !help.ends_with('.') {
+                help.push('.');
+            }
             if !prop.options.is_empty() {
                 let options: Vec<_> = prop.options.iter().map(|option| option.label.as_str()).collect();
                 help.push_str(&format!(" One of {}.", options.join(", ")));

@@ -22,12 +22,12 @@ Examples:
   deputy request github GET /user/repos --paginate --max-items 200
   deputy request http/files GET /report.pdf --retry 3 -o report.pdf
 
-With --expect, --retry, --paginate or --timeout-total the answer is read to its end before anything is printed, and one
-that is not a success is an error with the provider's own words. --retry heeds what the app asks for (429, Retry-After)
-and sends a POST again only where it was certainly not carried out. --paginate follows the app's own way of listing and
-prints one JSON list.
+With --expect, --retry, --paginate or --timeout-total the answer is read to its end before anything is printed, and \
+one that is not a success is an error with the provider's own words. --retry heeds what the app asks for (429, \
+Retry-After) and sends a POST again only where it was certainly not carried out. --paginate follows the app's own way \
+of listing and prints one JSON list.
 
-Exit code: 0 for an answer of class 2 or 3; 4 or 5 for those classes, and 4 for an error that the app hides behind a
+Exit code: 0 for an answer of class 2 or 3; 4 or 5 for those classes, and 4 for an error that the app hides behind a \
 good status; 1 when no answer came.";
 
 #[derive(clap::Args)]
