@@ -411,7 +411,11 @@ fn snapshot() -> Vec<u8> {
         let Payload::DataSection(section) = payload.unwrap() else { continue };
         for segment in section {
             let segment = segment.unwrap();
-            let DataKind::Active { offset_expr, .. } = segment.kind else { panic!("the snapshot is active data") };
+            // A passive segment of no bytes may stand for one that the snapshot has replaced.
+            let DataKind::Active { offset_expr, .. } = segment.kind else {
+                assert!(segment.data.is_empty(), "{} bytes have no place", segment.data.len());
+                continue;
+            };
             let Operator::I32Const { value } = offset_expr.get_operators_reader().read().unwrap() else {
                 panic!("the snapshot knows its place")
             };
@@ -442,22 +446,4 @@ async fn a_trivial_script_changes_little_of_the_snapshot() {
     let changed = changed.into_inner();
     println!("{} KiB of a snapshot of {} KiB", changed >> 10, before.len() >> 10);
     assert!(changed > 0 && changed <= MAX_CHANGED_BYTES, "{changed} bytes are changed");
-}
-
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn time() {
-    let steps = steps();
-    let step = steps.load(&script("export default (input) => ({ n: 1 })")).await.unwrap();
-    for _ in 0..5 {
-        let mut times = Vec::new();
-        for _ in 0..400 {
-            let run = run();
-            let start = std::time::Instant::now();
-            steps.run(&step, run).await.result.unwrap();
-            times.push(start.elapsed());
-        }
-        times.sort();
-        println!("p10 {:?} p50 {:?} p90 {:?}", times[40], times[200], times[360]);
-    }
 }
