@@ -54,8 +54,8 @@ pub fn all(workspace: &Workspace, filter: Option<&str>) -> Result<ExitCode, Fail
 
 /// Measures with an optimised host; the figures are ratios within one run.
 pub fn bench(workspace: &Workspace) -> Result<ExitCode, Failure> {
-    if !workspace.root.join("tests/examples/bench.rs").is_file() {
-        return Err(Failure::new("tests/examples/bench.rs is missing: this checkout has nothing to measure"));
+    if !workspace.root.join("tests/examples/bench/main.rs").is_file() {
+        return Err(Failure::new("tests/examples/bench/main.rs is missing: this checkout has nothing to measure"));
     }
     build::all(workspace, Profile::Release, Guests::All)?;
     run(workspace.cargo().args(["build", "--release", "--workspace", "--example", "bench"]))?;

@@ -9,10 +9,13 @@ use clap::Subcommand;
 
 use super::output::{DIM, GOOD, Output, printable, table};
 use super::{Done, Error, prompt};
-use crate::deputy::{Caller, Deputy, Language, LogLine, StepRun, read_program};
+use crate::deputy::{Caller, Deputy, Language, LogLine, StepRan, StepRun, read_program};
 
 /// The largest input a step takes.
 const MAX_INPUT_BYTES: u64 = 8 << 20;
+
+/// How often `--watch` looks at the file.
+const WATCH_EVERY: Duration = Duration::from_millis(300);
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -47,6 +50,9 @@ pub enum Command {
         /// How long the run may take, such as 5s or 500ms [default: 60s]
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
+        /// Run again whenever the file changes
+        #[arg(long)]
+        watch: bool,
     },
 }
 
@@ -95,7 +101,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 text
             })?;
         }
-        Command::Run { path, input, input_file, bind, ambient, timeout } => {
+        Command::Run { path, input, input_file, bind, ambient, timeout, watch } => {
             let text = match (input, input_file) {
                 (Some(text), _) => text,
                 (None, Some(file)) => read_input(&file)?,
@@ -111,41 +117,105 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     return Err(Error::new("usage", format!("prop `{prop}` is bound twice")));
                 }
             }
-            let (log, mut lines) = tokio::sync::mpsc::unbounded_channel();
-            let show = !output.is_json();
-            let printer = tokio::spawn(async move {
-                while let Some(line) = lines.recv().await {
-                    if show {
-                        print_log(&line);
-                    }
-                }
-            });
-            let run = StepRun { program: read_program(&path)?, input, bindings, ambient, timeout, log: Some(log) };
-            let result = deputy.step_run(caller, run).await;
-            let _ = printer.await;
-            let ran = result?;
-            match (&ran.output, &ran.error) {
-                (Some(returned), _) => output.emit(&ran, || {
-                    serde_json::to_string_pretty(&returned.value).unwrap_or_else(|_| returned.value.to_string())
-                })?,
-                // With what the run did before it failed.
-                (None, _) if output.is_json() => output.emit(&ran, String::new)?,
-                (None, Some(error)) => output.error(error),
-                (None, None) => {}
-            }
-            let requests = ran.requests.len();
-            let plural = if requests == 1 { "" } else { "s" };
-            output.note(&format!(
-                "{DIM}{requests} request{plural}, {} ms, {} KiB{DIM:#}",
-                ran.duration_ms,
-                ran.memory_peak_bytes / 1024
-            ));
-            if ran.error.is_some() {
-                return Ok(Done::Failed);
-            }
+            let wanted = Wanted { path, input, bindings, ambient, timeout };
+            return match watch {
+                true => wanted.watch(deputy, caller, output).await,
+                false => wanted.run(deputy, caller, output).await,
+            };
         }
     }
     Ok(Done::Ok)
+}
+
+/// A run as it was asked for.
+struct Wanted {
+    path: PathBuf,
+    input: serde_json::Value,
+    bindings: BTreeMap<String, String>,
+    ambient: Vec<String>,
+    timeout: Option<Duration>,
+}
+
+impl Wanted {
+    async fn run(&self, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+        let (log, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let show = !output.is_json();
+        let printer = tokio::spawn(async move {
+            while let Some(line) = lines.recv().await {
+                if show {
+                    print_log(&line);
+                }
+            }
+        });
+        let run = StepRun {
+            program: read_program(&self.path)?,
+            input: self.input.clone(),
+            bindings: self.bindings.clone(),
+            ambient: self.ambient.clone(),
+            timeout: self.timeout,
+            log: Some(log),
+        };
+        let result = deputy.step_run(caller, run).await;
+        let _ = printer.await;
+        let ran = result?;
+        match (&ran.output, &ran.error) {
+            (Some(returned), _) => output.emit(&ran, || {
+                serde_json::to_string_pretty(&returned.value).unwrap_or_else(|_| returned.value.to_string())
+            })?,
+            // With what the run did before it failed.
+            (None, _) if output.is_json() => output.emit(&ran, String::new)?,
+            (None, Some(error)) => output.error(error),
+            (None, None) => {}
+        }
+        output.note(&told(&ran));
+        Ok(if ran.error.is_some() { Done::Failed } else { Done::Ok })
+    }
+
+    /// Runs whenever the program's file has changed, until the command is stopped.
+    async fn watch(&self, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+        let mut seen = None;
+        loop {
+            let now = std::fs::metadata(&self.path).ok().map(|file| (file.modified().ok(), file.len()));
+            if now.is_some() && now != seen {
+                seen = now;
+                if let Err(error) = self.run(deputy, caller, output).await {
+                    output.error(&error);
+                }
+                output.note(&format!("{DIM}watching {}; end with ctrl-c{DIM:#}", self.path.display()));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(WATCH_EVERY) => {}
+                _ = tokio::signal::ctrl_c() => return Ok(Done::Ok),
+            }
+        }
+    }
+}
+
+/// What the sandbox used, and each request with its status and timing; never a query, a header or a body.
+fn told(ran: &StepRan) -> String {
+    let mut text = String::new();
+    for request in &ran.requests {
+        let status = match (&request.status, &request.error) {
+            (Some(status), _) => status.to_string(),
+            (None, error) => error.clone().unwrap_or_default(),
+        };
+        let account = if request.account.is_empty() { "no account" } else { &request.account };
+        let line = format!("{} {}{}", request.method, request.origin, request.path);
+        text.push_str(&format!(
+            "{DIM}{status:>6} {:>6} ms  {} ({account}){DIM:#}\n",
+            request.duration_ms,
+            printable(&line)
+        ));
+    }
+    let requests = ran.requests.len();
+    let plural = if requests == 1 { "" } else { "s" };
+    text.push_str(&format!(
+        "{DIM}{requests} request{plural}, {} ms, of which {} ms on a processor, {} KiB{DIM:#}",
+        ran.duration_ms,
+        ran.cpu_ms,
+        ran.memory_peak_bytes / 1024
+    ));
+    text
 }
 
 pub fn print_log(line: &LogLine) {

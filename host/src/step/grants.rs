@@ -160,14 +160,20 @@ impl Grants {
     }
 
     /// What to do about a URL that nothing but an account reaches.
-    pub fn instead(&self, url: &str) -> Option<String> {
+    pub fn instead(&self, through: Through<'_>, url: &str) -> Option<String> {
         let props: Vec<&str> = self.reaching(url).collect();
-        (!props.is_empty()).then(|| {
-            format!(
-                "the account of prop `{}` reaches it: send the request through that account, or put its marker where \
-                 the credential stands",
-                props.join("` or `")
-            )
+        let which = props.join("` or `");
+        Some(match through {
+            _ if props.is_empty() => return None,
+            Through::Ambient => format!(
+                "the account of prop `{which}` reaches it: mark that prop ambient (`--ambient {}`), or put its marker \
+                 where the credential stands",
+                props[0]
+            ),
+            Through::Prop(_) | Through::Nobody => format!(
+                "the account of prop `{which}` reaches it: send the request through that account, or put its marker \
+                 where the credential stands"
+            ),
         })
     }
 

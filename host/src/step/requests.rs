@@ -219,7 +219,7 @@ impl Requests {
             None => None,
         };
         // Where only an account leads, the refusal of a plain request says which.
-        let instead = if grant.is_none() { self.grants.instead(&request.url) } else { None };
+        let instead = if grant.is_none() { self.grants.instead(through, &request.url) } else { None };
         self.started += 1;
         let summary = RequestSummary {
             account: prop

@@ -101,7 +101,11 @@ fn hook(shown: &Value) -> String {
 fn a_workflow_is_deployed_run_by_hand_and_looked_at() {
     let deputy = Deputy::new(&[]);
     assert_eq!(deputy.json(&["workflow", "list"]), json!({ "workflows": [] }));
-    write(&deputy, "double.js", "export default (input) => { console.log('doubling', input.n); return input.n * 2 }");
+    write(
+        &deputy,
+        "double.js",
+        "export const props = { n: { type: 'integer' } };\nexport default (input) => { console.log('doubling', input.n); return input.n * 2 }",
+    );
     let file = write(
         &deputy,
         "w.toml",
@@ -141,7 +145,11 @@ fn a_workflow_is_deployed_run_by_hand_and_looked_at() {
 #[test]
 fn hooks_start_runs_of_whoever_proves_to_be_right() {
     let deputy = Deputy::new(&[]);
-    write(&deputy, "echo.js", "export default (input) => input");
+    write(
+        &deputy,
+        "echo.js",
+        "export const props = { body: { type: 'any', optional: true } };\nexport default (input) => input",
+    );
     let steps = "[[steps]]\nname = \"echo\"\nscript = \"echo.js\"\ninput.body = \"{{ trigger.body }}\"\n";
     let open = format!("name = \"open\"\n[trigger.http]\nanswer = \"result\"\nidempotency = \"X-Delivery\"\n{steps}");
     let signed = format!(
@@ -226,7 +234,10 @@ fn a_run_survives_a_kill_at_every_named_point() {
         let toml = std::fs::read_to_string(&config).expect("readable");
         std::fs::write(&config, toml.replace("[egress]\n", &format!("[egress]\nplain = [\"{host}\"]\n")))
             .expect("written");
-        let script = format!("export default async (input) => (await fetch('http://{host}/' + input.n)).status");
+        let script = format!(
+            "export const props = {{ n: {{ type: 'string' }} }};\n\
+             export default async (input) => (await fetch('http://{host}/' + input.n)).status"
+        );
         write(&deputy, "send.js", &script);
         let step =
             |name: &str| format!("[[steps]]\nname = \"{name}\"\nscript = \"send.js\"\ninput.n = \"{point}-{name}\"\n");

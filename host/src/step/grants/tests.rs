@@ -128,8 +128,10 @@ fn a_summary_names_the_origin() {
     ] {
         assert_eq!(grants.origin(prop, url), origin, "{url}");
     }
-    assert!(grants.instead("https://api.one.example/x").unwrap().contains("prop `a`"));
-    assert_eq!(grants.instead("https://other.example/x"), None);
+    assert!(grants.instead(Through::Nobody, "https://api.one.example/x").unwrap().contains("prop `a`"));
+    assert_eq!(grants.instead(Through::Nobody, "https://other.example/x"), None);
+    // Code that knows nothing of accounts cannot name one.
+    assert!(grants.instead(Through::Ambient, "https://api.one.example/x").unwrap().contains("`--ambient a`"));
 }
 
 #[test]

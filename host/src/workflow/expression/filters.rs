@@ -58,8 +58,13 @@ const ENGINE: &[(&str, Option<Gives>)] = &[
     ("zip", Some(Gives::List)),
 ];
 
-const OWN: &[(&str, Option<Gives>)] =
-    &[("b64", Some(Gives::Text)), ("b64decode", Some(Gives::Text)), ("date", Some(Gives::Text)), ("fromjson", None)];
+const OWN: &[(&str, Option<Gives>)] = &[
+    ("b64", Some(Gives::Text)),
+    ("b64decode", Some(Gives::Text)),
+    ("date", Some(Gives::Text)),
+    ("fromjson", None),
+    ("tojson", Some(Gives::Text)),
+];
 
 /// Of the engine, and no part of a workflow: they escape for pages, or show the engine's inside.
 const REMOVED: [&str; 4] = ["e", "escape", "pprint", "attr"];

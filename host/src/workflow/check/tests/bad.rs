@@ -241,7 +241,7 @@ fn requests() {
     http("path = \"/\"\nidentity = §\"user\"", "no identity `user`", "");
     http("path = \"/\"\nsave = §\"../x\"", "no file's name", "invoice.pdf");
     http("path = \"/\"\npaginate = §true", "does not declare how its lists go on", "link-header");
-    http("path = \"/\"\npaginate.next = §\"lnk\"", "not understood", "link-header");
+    http("path = \"/\"\npaginate.next = §\"lnk\"", "cannot be `lnk`", "link-header");
     http("path = \"/\"\nsave = §\"x.pdf\"\npaginate.next = \"link-header\"", "not saved to a file", "");
     http("path = \"/\"\nparse = §\"xml\"", "cannot be `xml`", "json");
     http("path = \"/{{ §it.id }}\"", "nothing named `it`", "");

@@ -2,6 +2,8 @@
 //!
 //! Machines differ and are busy: only the ratios mean something. They are recorded in `docs/performance.md`.
 
+mod scripts;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ async fn all() -> Result<()> {
     }
     println!("{:<44} {:>11} {:>11} {:>7}  aim", "", "ours", "beside", "ratio");
     step().await?;
+    scripts::trivial().await?;
+    scripts::waiting(&OneAccount::new("127.0.0.1:1".parse()?)?.declaration).await?;
     road().await?;
     list()
 }
