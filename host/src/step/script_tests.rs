@@ -447,21 +447,3 @@ async fn a_trivial_script_changes_little_of_the_snapshot() {
     println!("{} KiB of a snapshot of {} KiB", changed >> 10, before.len() >> 10);
     assert!(changed > 0 && changed <= MAX_CHANGED_BYTES, "{changed} bytes are changed");
 }
-
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn time() {
-    let steps = steps();
-    let step = steps.load(&script("export default (input) => ({ n: 1 })")).await.unwrap();
-    for _ in 0..5 {
-        let mut times = Vec::new();
-        for _ in 0..400 {
-            let run = run();
-            let start = std::time::Instant::now();
-            steps.run(&step, run).await.result.unwrap();
-            times.push(start.elapsed());
-        }
-        times.sort();
-        println!("p10 {:?} p50 {:?} p90 {:?}", times[40], times[200], times[360]);
-    }
-}
