@@ -121,7 +121,11 @@ pub async fn waiting(app: &Arc<deputy_declaration::types::App>) -> Result<()> {
     for run in runs {
         assert_eq!(run.await??, serde_json::json!(200));
     }
-    println!("{:<44} {held} KiB resident a run; all began within {} ms", "1,000 runs that wait at once", waited.as_millis());
+    println!(
+        "{:<44} {held} KiB resident a run; all began within {} ms",
+        "1,000 runs that wait at once",
+        waited.as_millis()
+    );
     Ok(())
 }
 

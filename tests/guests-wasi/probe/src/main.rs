@@ -63,6 +63,7 @@ fn look(input: &Value) -> Value {
         "listen": said(TcpListener::bind("127.0.0.1:0").map(|_| "listens")),
         "udp": said(UdpSocket::bind("127.0.0.1:0").map(|_| "bound")),
         "name": said(name.to_socket_addrs().map(|found| found.count())),
+        "resolve": resolve(name.split(':').next().unwrap_or_default()),
     })
 }
 
@@ -70,6 +71,19 @@ fn said<T: std::fmt::Debug>(result: io::Result<T>) -> Value {
     match result {
         Ok(value) => json!({ "ok": format!("{value:?}") }),
         Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+/// As above, without the C library between, which has other words.
+fn resolve(name: &str) -> Value {
+    use wasip2::sockets::{instance_network::instance_network, ip_name_lookup::resolve_addresses};
+    let found = resolve_addresses(&instance_network(), name).and_then(|found| {
+        found.subscribe().block();
+        found.resolve_next_address()
+    });
+    match found {
+        Ok(address) => json!({ "ok": format!("{address:?}") }),
+        Err(error) => json!({ "error": error.name() }),
     }
 }
 
