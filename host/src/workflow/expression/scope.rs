@@ -13,7 +13,7 @@ use super::values::from_json;
 pub struct TriggerFacts {
     /// `hand`, `http` or `schedule`
     pub kind: String,
-    /// By hand: the input; by HTTP: the JSON body, or the text of any other; by schedule: null.
+    /// By hand: the input; by HTTP: the body, by its content type; by schedule: null.
     pub body: Json,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
