@@ -30,8 +30,9 @@ use super::{LogLevel, RunLimits, StepError};
 /// Of one call: the host allocates them. The largest buffer that a library fills at once.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
-/// Names and values of one set of headers; the host holds each set that a guest makes. As most servers allow.
-const MAX_FIELD_BYTES: usize = 16 << 10;
+/// Names and values of one set of headers. The host holds every set that a guest makes, and a guest may make one for
+/// each of its handles: 32 MiB together. Servers seldom take more than 16 KiB.
+const MAX_FIELD_BYTES: usize = 32 << 10;
 
 /// What the host keeps for a guest that imports WASI.
 pub struct Door {

@@ -38,7 +38,7 @@ fn main() {
                 return;
             }
         },
-        "fields" => fields(),
+        "fields" => fields(input["each"].as_u64().expect("how many")),
         "upload" => {
             let (url, bytes) = (input["url"].as_str().expect("a URL"), input["bytes"].as_u64().expect("bytes"));
             println!("{}", wstd::runtime::block_on(upload(url, bytes)));
@@ -99,12 +99,12 @@ async fn upload(url: &str, bytes: u64) -> Value {
     }
 }
 
-/// Makes ever more sets of headers, until the host has enough.
-fn fields() {
+/// Makes ever more sets of so many headers of 1,000 bytes, until the host has enough.
+fn fields(each: u64) {
     let mut all = Vec::new();
     loop {
         let fields = wasip2::http::types::Fields::new();
-        for n in 0..1_000 {
+        for n in 0..each {
             if fields.append(&format!("x-{n}"), &[b'x'; 1_000]).is_err() {
                 break;
             }
