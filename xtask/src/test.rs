@@ -58,6 +58,7 @@ pub fn bench(workspace: &Workspace) -> Result<ExitCode, Failure> {
         return Err(Failure::new("tests/examples/bench/main.rs is missing: this checkout has nothing to measure"));
     }
     build::all(workspace, Profile::Release, Guests::All)?;
+    wasi::build(workspace)?;
     run(workspace.cargo().args(["build", "--release", "--workspace", "--example", "bench"]))?;
     let bench = workspace.host_target.join("release/examples").join(format!("bench{}", std::env::consts::EXE_SUFFIX));
     hand_over(Command::new(bench).current_dir(&workspace.root))

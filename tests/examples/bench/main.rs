@@ -3,12 +3,13 @@
 //! Machines differ and are busy: only the ratios mean something. They are recorded in `docs/performance.md`.
 
 mod scripts;
+mod workflows;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,8 @@ use deputy::caller::Caller;
 use deputy::egress::{
     Answer, Credential, Egress, EgressError, Grant, Live, MemoryAudit, Policy, Request, Tokens, TokensError,
 };
-use deputy::ids::{AccountId, RunId};
-use deputy::step::{Program, Road, Run, RunLimits, Steps, StepsConfig};
+use deputy::ids::AccountId;
+use deputy::step::{Program, Road, Run, Steps, StepsConfig};
 use deputy::vault::Secret;
 use futures_util::future::BoxFuture;
 use wasmtime::component::{Component, Linker};
@@ -43,7 +44,9 @@ async fn all() -> Result<()> {
     step().await?;
     scripts::trivial().await?;
     scripts::waiting(&OneAccount::new("127.0.0.1:1".parse()?)?.declaration).await?;
-    road().await?;
+    let server = Server::start()?;
+    road(server.address).await?;
+    workflows::three_requests(server.address).await?;
     list()
 }
 
@@ -72,17 +75,7 @@ async fn step() -> Result<()> {
     let (mut ours, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         for _ in 0..RUNS {
-            let run = Run {
-                id: RunId::new(),
-                caller: Caller::local(),
-                input: input.clone(),
-                context: serde_json::Value::Null,
-                bindings: BTreeMap::new(),
-                ambient: Vec::new(),
-                road: Arc::new(NoRoad),
-                limits: RunLimits::default(),
-                log: None,
-            };
+            let run = bare_run(input.clone());
             let began = Instant::now();
             steps.run(&step, run).await.result?;
             ours.push(began.elapsed());
@@ -93,8 +86,33 @@ async fn step() -> Result<()> {
             beside.push(began.elapsed());
         }
     }
-    row("a fresh step with one host call", median(ours), median(beside), "1.3");
+    let ours = median(ours);
+    row("a fresh step with one host call", ours, median(beside), "1.3");
+    row("the same through the WASI door, beside it", wasi(&steps).await?, ours, "");
     Ok(())
+}
+
+/// A fresh command over WASI 0.2 that reads its input and writes it as its output.
+async fn wasi(steps: &Steps) -> Result<Duration> {
+    const RUNS: usize = 500;
+    let path = workspace().join("target/guests/components/wasi_probe.wasm");
+    let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let step = steps.load(&Program::Component(bytes.into())).await?;
+    let input = serde_json::json!({ "do": "echo" });
+    let mut times = Vec::new();
+    for _ in 0..RUNS {
+        let run = bare_run(input.clone());
+        let began = Instant::now();
+        let ran = steps.run(&step, run).await;
+        times.push(began.elapsed());
+        assert_eq!(ran.result?.value, input);
+    }
+    Ok(median(times))
+}
+
+/// A run without accounts.
+fn bare_run(input: serde_json::Value) -> Run {
+    scripts::run(input, BTreeMap::new(), Arc::new(NoRoad))
 }
 
 struct NoRoad;
@@ -154,14 +172,8 @@ impl Bare {
 
 /// CPU of one request through egress (account, reach, injection, audit, scrub) beside plain reqwest, to the same
 /// server in another process.
-async fn road() -> Result<()> {
+async fn road(address: SocketAddr) -> Result<()> {
     const REQUESTS: u32 = 500;
-    let mut server = Command::new(std::env::current_exe()?).arg("serve").stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    let stdout = server.stdout.take().ok_or("the server has no output")?;
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
-    let address: SocketAddr = line.trim().parse()?;
-
     let policy = Policy { allow: vec![address], ..Policy::default() };
     let egress = Egress::new(policy, Arc::new(MemoryAudit::default()))?;
     let tokens = OneAccount::new(address)?;
@@ -184,8 +196,6 @@ async fn road() -> Result<()> {
         }
         beside.push((cpu() - began) / REQUESTS);
     }
-    server.kill()?;
-    server.wait()?;
     row("CPU of a request through egress", median(ours), median(beside), "1.25");
     Ok(())
 }
@@ -194,6 +204,16 @@ async fn road() -> Result<()> {
 fn cpu() -> Duration {
     let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(usage.tv_sec.unsigned_abs(), u32::try_from(usage.tv_nsec).unwrap_or(0))
+}
+
+/// The app that is measured.
+fn app(address: SocketAddr) -> String {
+    format!(
+        "slug = \"bench\"\nname = \"Bench\"\nsummary = \"An API to measure.\"\nbase = \"http://{address}\"\n\
+         evidence = {{ level = \"facts\", date = \"2026-11-23\", source = \"made here\" }}\n\
+         [methods.token]\nlabel = \"Token\"\ntokens.token = {{ label = \"Token\" }}\n\
+         header.Authorization = \"Bearer {{token}}\"\n"
+    )
 }
 
 /// Hands out the same account again and again, with fresh `Secret`s, as the vault would.
@@ -205,14 +225,8 @@ struct OneAccount {
 
 impl OneAccount {
     fn new(address: SocketAddr) -> Result<Self> {
-        let text = format!(
-            "slug = \"bench\"\nname = \"Bench\"\nsummary = \"An API to measure.\"\nbase = \"http://{address}\"\n\
-             evidence = {{ level = \"facts\", date = \"2026-11-23\", source = \"made here\" }}\n\
-             [methods.token]\nlabel = \"Token\"\ntokens.token = {{ label = \"Token\" }}\n\
-             header.Authorization = \"Bearer {{token}}\"\n"
-        );
-        let app =
-            deputy_declaration::source::parse("bench/app.toml", &text).map_err(|problems| problems.to_string())?;
+        let app = deputy_declaration::source::parse("bench/app.toml", &app(address))
+            .map_err(|problems| problems.to_string())?;
         let base = url::Url::parse(&format!("http://{address}"))?;
         Ok(Self { account: AccountId::new(), declaration: Arc::new(app), base })
     }
@@ -245,6 +259,30 @@ impl Tokens for OneAccount {
 
     fn revoked<'a>(&'a self, _: &'a Grant, _: u64) -> BoxFuture<'a, ()> {
         Box::pin(async {})
+    }
+}
+
+/// A server in another process, until it is dropped.
+struct Server {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start() -> Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?).arg("serve").stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        let stdout = process.stdout.take().ok_or("the server has no output")?;
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
+        Ok(Self { process, address: line.trim().parse()? })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

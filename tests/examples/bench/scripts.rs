@@ -22,7 +22,7 @@ fn script(source: &str) -> Program {
     Program::Script(Script { name: "bench.js".to_owned(), source: source.into() })
 }
 
-fn run(input: serde_json::Value, bindings: BTreeMap<String, Bound>, road: Arc<dyn Road>) -> Run {
+pub fn run(input: serde_json::Value, bindings: BTreeMap<String, Bound>, road: Arc<dyn Road>) -> Run {
     Run {
         id: RunId::new(),
         caller: Caller::local(),

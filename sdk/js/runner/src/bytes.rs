@@ -47,7 +47,7 @@ fn raw(string: &JsString<'_>) -> Result<Vec<u8>> {
         if text.is_null() {
             return Err(rquickjs::Error::Exception);
         }
-        let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.assume_init() as usize).to_vec();
+        let bytes = std::slice::from_raw_parts(text.cast::<u8>(), len.assume_init()).to_vec();
         qjs::JS_FreeCString(ctx, text);
         Ok(bytes)
     }
@@ -100,7 +100,7 @@ pub fn to_base64(bytes: &[u8]) -> String {
 /// Standard or URL alphabet; padding may be missing, white space is skipped. None: it is no base64.
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     let mut digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    if digits.len() % 4 == 0 {
+    if digits.len().is_multiple_of(4) {
         for _ in 0..2 {
             if digits.last() == Some(&b'=') {
                 digits.pop();

@@ -14,10 +14,11 @@ const MAX_TEXT_BYTES: usize = 16 << 10;
 const OUT_OF_MEMORY: &str = "out of memory";
 const INTERRUPTED: &str = "interrupted";
 
+type Kept = Persistent<Value<'static>>;
+
 thread_local! {
-    /// What was thrown where nobody can catch it: by a microtask or by a promise without a handler.
-    static UNHANDLED: RefCell<Vec<(Option<Persistent<Value<'static>>>, Persistent<Value<'static>>)>> =
-        const { RefCell::new(Vec::new()) };
+    /// What was thrown where nobody can catch it: by a microtask or by a promise without a handler, which stands first.
+    static UNHANDLED: RefCell<Vec<(Option<Kept>, Kept)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The exception behind an error of a native, or one made from it.

@@ -16,6 +16,7 @@ mod props;
 mod random;
 mod requests;
 
+#[allow(clippy::too_many_arguments)] // What bindgen writes; the functions are as wide as their records.
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../../wit/step/0.1.0",
