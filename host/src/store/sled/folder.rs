@@ -4,10 +4,11 @@
 //! new store is made under the name `store.new`, closed, synced and renamed; and snapshots that were never finished
 //! are removed, for sled would take them for finished ones.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sled::{Config, Db};
 
@@ -17,6 +18,10 @@ use crate::store::StoreError;
 
 /// sled's page cache, in bytes. Its default of 1 GiB is more than a small machine has to spare.
 const CACHE_BYTES: u64 = 128 << 20;
+
+/// Together half a minute, as on a machine that is very busy.
+const CLOSING_TRIES: u32 = 3_000;
+const CLOSING_PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the data folder, for this user alone, with the folders above it.
 pub(super) fn make_data(data: &Path) -> Result<(), StoreError> {
@@ -49,6 +54,7 @@ pub(super) fn open(data: &Path) -> Result<(Db, File), StoreError> {
         killpoint::reach("store-created");
     }
     remove_unfinished(&folder).map_err(|error| failed(error.to_string()))?;
+    wait_until_closed(&folder).map_err(|error| failed(error.to_string()))?;
     let db = config(&folder).open().map_err(|error| failed(error.to_string()))?;
     let file = File::open(folder.join("db")).map_err(|error| failed(error.to_string()))?;
     // sled may have replaced its snapshot.
@@ -74,6 +80,24 @@ fn create(new: &Path, folder: &Path) -> io::Result<()> {
         Some(parent) => sync(parent),
         None => Ok(()),
     }
+}
+
+/// A store that was dropped a moment ago may still have its file open: sled's threads end when they come to it. Nobody
+/// else can have it, for the data folder's own lock is held.
+fn wait_until_closed(folder: &Path) -> io::Result<()> {
+    let file = match File::open(folder.join("db")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    for _ in 0..CLOSING_TRIES {
+        match file.try_lock() {
+            Ok(()) => return file.unlock(),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(CLOSING_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    // sled says that it is taken.
+    Ok(())
 }
 
 fn remove_unfinished(folder: &Path) -> io::Result<()> {

@@ -223,3 +223,18 @@ async fn a_damaged_row_is_an_error_and_not_an_empty_one() {
     let error = store.get(b"short").await.expect_err("damaged");
     assert!(matches!(&error, StoreError::Corrupt(reason) if reason.contains("short")), "{error:?}");
 }
+
+/// As sled's own threads do with a store that was dropped a moment ago.
+#[tokio::test]
+async fn a_store_that_is_still_closing_is_waited_for() {
+    let folder = folder();
+    drop(open(&folder));
+    let held = File::open(folder.path().join("store/db")).expect("there");
+    held.lock().expect("free");
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(held);
+    });
+    open(&folder);
+    closing.join().expect("closed");
+}
