@@ -88,6 +88,8 @@ pub(super) fn check_credential_slots(
             Rule::Header(rule) => check_header_slot(headers, &rule.name)?,
             Rule::Basic(_) => check_header_slot(headers, "authorization")?,
             Rule::Query(rule) => check_query_slot(query, &rule.name)?,
+            // Not applied either: validation lets no such declaration in.
+            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => {}
         }
     }
     Ok(())
@@ -145,8 +147,11 @@ mod tests {
             id: "key".into(),
             label: "Key".into(),
             help: None,
+            docs: None,
+            setup: None,
             kind: AuthKind::Keys,
             tokens: Vec::new(),
+            revoke: Vec::new(),
             rule_sets: vec![
                 RuleSet { name: "none".into(), rules: Vec::new() },
                 RuleSet { name: "other".into(), rules },

@@ -131,6 +131,9 @@ fn missing_token<'a>(live: &Live, set: &'a RuleSet) -> Option<&'a str> {
     set.rules.iter().find_map(|rule| match rule {
         Rule::Header(rule) | Rule::Query(rule) => missing(&rule.value),
         Rule::Basic(rule) => missing(&rule.username).or_else(|| missing(&rule.password)),
+        Rule::Body(rule) => missing(&rule.value),
+        Rule::Path(rule) => missing(rule),
+        Rule::Sign(_) => None,
     })
 }
 
@@ -158,6 +161,11 @@ fn apply(live: &Live, rule: &Rule, url: &mut Url, injected: &mut Injected) -> Re
             injected.forms.push(Zeroizing::new(encoded.trim_end_matches('=').as_bytes().to_vec()));
             insert(live, &mut injected.headers, header::AUTHORIZATION, &value)
         }
+        // Validation lets no such declaration in.
+        Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => Err(EgressError::Internal(format!(
+            "{} declares a rule that this version does not apply",
+            live.declaration.slug
+        ))),
         Rule::Query(rule) => {
             let value = render(live, &rule.value, &mut injected.forms)?;
             let name = percent_encode(rule.name.as_bytes(), RESERVED);
@@ -194,6 +202,7 @@ fn render(
     let lookup = |name: Name<'_>| match name {
         Name::Input(name) => live.inputs.get(name).map(String::as_bytes),
         Name::Token(name) => live.tokens.get(name).map(Secret::expose),
+        Name::Host(_) => None,
     };
     let write = |parts: &[Part]| {
         let mut out = Zeroizing::new(Vec::new());

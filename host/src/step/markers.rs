@@ -158,7 +158,7 @@ impl Markers {
         let fits = |set: &RuleSet| {
             hits.iter().all(|hit| {
                 let token = &self.all[hit.marker].token;
-                set.rules.iter().any(|rule| slot_of(rule) == hit.slot && uses(rule, token))
+                set.rules.iter().any(|rule| slot_of(rule).as_ref() == Some(&hit.slot) && uses(rule, token))
             })
         };
         let sets = rule_sets(bound);
@@ -212,7 +212,7 @@ impl Markers {
                 Rule::Basic(rule) => pair.is_some_and(|(user, password)| {
                     rendered(&rule.username, user) || rendered(&rule.password, password)
                 }),
-                Rule::Query(_) => false,
+                Rule::Query(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => false,
             });
             if whole || in_field || as_written {
                 found.push(at);
@@ -266,7 +266,8 @@ impl Markers {
     ) -> impl Iterator<Item = (usize, &'a Marker, Vec<&'a Rule>)> {
         self.all.iter().enumerate().filter_map(move |(at, marker)| {
             let rules = rule_sets(bindings.get(&marker.prop)?).iter().flat_map(|set| &set.rules);
-            let rules: Vec<&Rule> = rules.filter(|rule| slot_of(rule) == *slot && uses(rule, &marker.token)).collect();
+            let rules: Vec<&Rule> =
+                rules.filter(|rule| slot_of(rule).as_ref() == Some(slot) && uses(rule, &marker.token)).collect();
             (!rules.is_empty()).then_some((at, marker, rules))
         })
     }
@@ -281,6 +282,7 @@ impl Markers {
         template::render(template, &mut out, |name| match name {
             Name::Input(name) => bound.inputs.get(name).map(String::as_bytes),
             Name::Token(name) => token(name),
+            Name::Host(_) => None,
         })
         .ok()?;
         String::from_utf8(out).ok()
@@ -325,6 +327,9 @@ impl Markers {
                 Rule::Header(rule) => format!("the header `{}`", rule.name),
                 Rule::Basic(_) => "the header `Authorization` (Basic)".to_owned(),
                 Rule::Query(rule) => format!("the query field `{}`", rule.name),
+                Rule::Body(rule) => format!("the body field `{}`", rule.name),
+                Rule::Path(_) => "the path".to_owned(),
+                Rule::Sign(_) => "the signature".to_owned(),
             };
             if !places.contains(&place) {
                 places.push(place);
@@ -365,11 +370,13 @@ fn rule_sets(bound: &Bound) -> &[RuleSet] {
     bound.declaration.methods.get(bound.method).map(|method| method.rule_sets.as_slice()).unwrap_or_default()
 }
 
-fn slot_of(rule: &Rule) -> Slot {
+/// None: no marker stands there.
+fn slot_of(rule: &Rule) -> Option<Slot> {
     match rule {
-        Rule::Header(rule) => Slot::Header(folded(&rule.name)),
-        Rule::Basic(_) => Slot::Header("authorization".to_owned()),
-        Rule::Query(rule) => Slot::Query(folded(&rule.name)),
+        Rule::Header(rule) => Some(Slot::Header(folded(&rule.name))),
+        Rule::Basic(_) => Some(Slot::Header("authorization".to_owned())),
+        Rule::Query(rule) => Some(Slot::Query(folded(&rule.name))),
+        Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => None,
     }
 }
 
@@ -377,6 +384,9 @@ fn uses(rule: &Rule, token: &str) -> bool {
     match rule {
         Rule::Header(rule) | Rule::Query(rule) => mentions(&rule.value, token),
         Rule::Basic(rule) => mentions(&rule.username, token) || mentions(&rule.password, token),
+        Rule::Body(rule) => mentions(&rule.value, token),
+        Rule::Path(rule) => mentions(rule, token),
+        Rule::Sign(_) => false,
     }
 }
 

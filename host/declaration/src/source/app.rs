@@ -8,8 +8,8 @@ use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
 use super::{actions, method, pagination, signals};
 use crate::template::{Authority, shape};
 use crate::types::{
-    App, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, LabelOrigin, Origin, Param, Part, Reach, Template,
-    TestRequest,
+    App, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, InputSource, LabelOrigin, Origin, Param, Part,
+    Reach, Template, TestRequest,
 };
 
 const APP: [&str; 16] = [
@@ -68,6 +68,7 @@ pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
         categories: reader.strings(&root, "categories", ""),
         homepage: reader.optional(&root, "homepage", ""),
         docs: reader.optional(&root, "docs", ""),
+        logo: None,
         evidence: evidence(reader, &root),
         reach: reach(reader, &root, &base, &inputs, names),
         headers: root.get("headers").map_or_else(Vec::new, |value| headers(reader, value)),
@@ -127,6 +128,8 @@ fn inputs(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Input> {
             pattern: reader.optional(&table, "pattern", &path),
             choices: reader.strings(&table, "choices", &path),
             default: reader.optional(&table, "default", &path),
+            source: InputSource::Account,
+            hosts: Vec::new(),
         });
     }
     inputs
@@ -164,7 +167,8 @@ fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[I
             let origin = shape(base, inputs).ok().map(|authority| match authority {
                 Authority::Fixed(text) => Origin::Exact(text.to_owned()),
                 Authority::Label { input, suffix } => {
-                    Origin::Label(LabelOrigin { input: input.to_owned(), suffix: suffix.to_owned() })
+                    let (input, suffix) = (input.to_owned(), suffix.to_owned());
+                    Origin::Label(LabelOrigin { prefix: String::new(), input, suffix })
                 }
                 Authority::Pinned { input } => Origin::Pinned(input.to_owned()),
             });
@@ -192,7 +196,11 @@ fn origin(template: &Template) -> Option<Origin> {
         [Part::Text(scheme), Part::Input(input), Part::Text(suffix)]
             if scheme == "https://" && input.encodings.is_empty() =>
         {
-            Some(Origin::Label(LabelOrigin { input: input.name.clone(), suffix: suffix.clone() }))
+            Some(Origin::Label(LabelOrigin {
+                prefix: String::new(),
+                input: input.name.clone(),
+                suffix: suffix.clone(),
+            }))
         }
         _ => None,
     }

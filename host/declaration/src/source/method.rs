@@ -7,7 +7,7 @@ use super::app::{label, params};
 use super::marker::{Known, marker};
 use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, join};
 use crate::types::{
-    AuthKind, AuthMethod, BasicRule, ClientAuth, ErrorClass, ErrorMeaning, NamedTemplate, OAuth2, Part, Pkce,
+    AuthKind, AuthMethod, BasicRule, ClientAuth, ErrorClass, ErrorMeaning, Expiry, NamedTemplate, OAuth2, Part, Pkce,
     Placeholder, Redirect, ReplyToken, Rotation, Rule, RuleSet, Scope, ScopeList, Template, Token, TokenBody,
 };
 
@@ -87,9 +87,12 @@ fn method(
             .optional(&table, "label", path)
             .unwrap_or_else(|| if oauth { "OAuth".to_owned() } else { label(entry.key) }),
         help: reader.optional(&table, "help", path),
+        docs: None,
+        setup: None,
         kind,
         rule_sets: rule_sets(reader, entry, &table, path, names, oauth),
         tokens,
+        revoke: Vec::new(),
     })
 }
 
@@ -104,6 +107,7 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool, 
             example: None,
             pattern: None,
             optional: false,
+            once: false,
             reply: oauth.then(|| reply_token("")),
             marker: marker(reader, None, name, "", Known { oauth, any_oauth, all: &[name] }),
         }];
@@ -125,6 +129,7 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool, 
             example: reader.optional(&table, "example", &path),
             pattern: reader.optional(&table, "pattern", &path),
             optional: reader.flag(&table, "optional", false),
+            once: false,
             reply: oauth.then(|| reply(reader, &table, &format!("{path}.reply"))),
             marker: marker(reader, Some(&table), entry.key, &path, Known { oauth, any_oauth, all: &all }),
         });
@@ -135,9 +140,11 @@ fn tokens(reader: &mut Reader<'_>, method: &Table<'_>, path: &str, oauth: bool, 
 /// RFC 6749 section 5.1, below `at`.
 fn reply_token(at: &str) -> ReplyToken {
     ReplyToken {
+        call: 0,
         access: format!("{at}/access_token"),
+        access_header: None,
         refresh: Some(format!("{at}/refresh_token")),
-        expires_in: Some(format!("{at}/expires_in")),
+        expiry: Some(Expiry::Seconds(format!("{at}/expires_in"))),
         scope: Some(format!("{at}/scope")),
         lifetime_s: None,
     }
@@ -152,9 +159,12 @@ fn reply(reader: &mut Reader<'_>, table: &Table<'_>, path: &str) -> ReplyToken {
     if let Some(access) = reader.optional(table, "access", path) {
         reply.access = access;
     }
-    for (key, field) in
-        [("refresh", &mut reply.refresh), ("expires-in", &mut reply.expires_in), ("scope", &mut reply.scope)]
-    {
+    match table.get("expires-in").map(|value| value.get_ref().as_bool()) {
+        None => {}
+        Some(Some(false)) => reply.expiry = None,
+        Some(_) => reply.expiry = reader.optional(table, "expires-in", path).map(Expiry::Seconds),
+    }
+    for (key, field) in [("refresh", &mut reply.refresh), ("scope", &mut reply.scope)] {
         match table.get(key).map(|value| value.get_ref().as_bool()) {
             None => {}
             Some(Some(false)) => *field = None,
@@ -283,13 +293,19 @@ fn oauth2(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, path: &str, nam
         ("https-only", Redirect::HttpsOnly),
     ];
     Some(OAuth2 {
-        authorize_url,
+        authorize_url: Some(authorize_url),
+        device_url: None,
         token_url,
         refresh_url,
         revoke_url,
         authorize_params: params(reader, &table, "authorize-params", path),
         token_params: params(reader, &table, "token-params", path),
         refresh_params: params(reader, &table, "refresh-params", path),
+        token_headers: Vec::new(),
+        names: Vec::new(),
+        callback_code: None,
+        then: Vec::new(),
+        refresh: Vec::new(),
         scope_lists: scope_lists(reader, &table, path),
         pkce: reader.choice_or(&table, "pkce", &[("s256", Pkce::S256), ("off", Pkce::Off)], Pkce::S256),
         client_auth: reader.choice_or(&table, "client-auth", &auth, ClientAuth::Basic),

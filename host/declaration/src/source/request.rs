@@ -199,7 +199,7 @@ fn parts(
     for (at, part) in template.into_iter().enumerate() {
         match part {
             Part::Text(text) => parts.push(ActionPart::Text(text)),
-            Part::Input(prop) | Part::Token(prop) => {
+            Part::Input(prop) | Part::Token(prop) | Part::Host(prop) => {
                 if !prop.encodings.is_empty() {
                     let span = reader.span_of(&format!("{path}[{at}]"));
                     let message = format!("the prop `{}` is encoded by its place: it takes no `|`", prop.name);

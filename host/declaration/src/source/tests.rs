@@ -227,7 +227,7 @@ fn a_pointer_can_be_switched_off_and_moved() {
     ));
     let reply = app.methods[0].tokens[0].reply.as_ref().unwrap();
     assert_eq!(
-        (reply.access.as_str(), reply.expires_in.as_ref(), reply.lifetime_s),
+        (reply.access.as_str(), reply.expiry.as_ref(), reply.lifetime_s),
         ("/authed_user/access_token", None, Some(60))
     );
 }

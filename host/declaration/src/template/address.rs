@@ -93,7 +93,9 @@ pub(crate) fn shape<'t>(template: &'t [Part], inputs: &[Input]) -> Result<Author
             }
             (Authority::Pinned { input: &base.name }, rest)
         }
-        [Part::Token(_), ..] => return Err(Fault { part: Some(0), message: "a secret in a URL".into(), help: None }),
+        [Part::Token(_) | Part::Host(_), ..] => {
+            return Err(Fault { part: Some(0), message: "a secret in a URL".into(), help: None });
+        }
     };
     let first = template.len() - rest.len();
     for (index, part) in rest.iter().enumerate() {
@@ -234,6 +236,7 @@ pub fn origins(app: &App, inputs: &BTreeMap<String, String>) -> Result<Vec<Origi
             types::Origin::Exact(text) => Authority::Fixed(text),
             types::Origin::Label(label) => Authority::Label { input: &label.input, suffix: &label.suffix },
             types::Origin::Pinned(input) => Authority::Pinned { input },
+            types::Origin::Choice(_) => continue,
         }
         .origin(&inputs)?;
         if !origins.contains(&origin) {

@@ -115,6 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::types::InputSource;
 
     fn input(kind: InputKind) -> Input {
         Input {
@@ -126,6 +127,8 @@ mod tests {
             pattern: None,
             choices: vec![],
             default: None,
+            source: InputSource::Account,
+            hosts: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::text::{self, is_header_name, is_host_owned_header, is_id, is_name};
 use super::{Check, token_names};
-use crate::types::{AuthKind, AuthMethod, OAuth2, Param, Part, Rotation, Rule, RuleSet};
+use crate::types::{AuthKind, AuthMethod, Expiry, OAuth2, Param, Part, Rotation, Rule, RuleSet};
 
 pub(super) fn methods(check: &mut Check<'_>) {
     let app = check.app;
@@ -78,7 +78,7 @@ fn tokens(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
                 for (field, pointer) in [
                     ("access", Some(&reply.access)),
                     ("refresh", reply.refresh.as_ref()),
-                    ("expires-in", reply.expires_in.as_ref()),
+                    ("expiry", reply.expiry.as_ref().and_then(expiry_pointer)),
                     ("scope", reply.scope.as_ref()),
                 ] {
                     if let Some(pointer) = pointer {
@@ -131,10 +131,19 @@ fn markers(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
     check.unique("name of a marker", names);
 }
 
+fn expiry_pointer(expiry: &Expiry) -> Option<&String> {
+    match expiry {
+        Expiry::Seconds(pointer) | Expiry::Milliseconds(pointer) | Expiry::At(pointer) => Some(pointer),
+        Expiry::Jwt => None,
+    }
+}
+
 fn rule_tokens(rule: &Rule) -> Vec<&str> {
     match rule {
-        Rule::Header(named) | Rule::Query(named) => token_names(&named.value).collect(),
+        Rule::Header(named) | Rule::Query(named) | Rule::Body(named) => token_names(&named.value).collect(),
         Rule::Basic(basic) => token_names(&basic.username).chain(token_names(&basic.password)).collect(),
+        Rule::Path(template) => token_names(template).collect(),
+        Rule::Sign(_) => Vec::new(),
     }
 }
 
@@ -185,6 +194,8 @@ fn rule_set(check: &mut Check<'_>, path: &str, set: &RuleSet, tokens: &[&str]) {
                 });
                 slots.push((path, "header authorization".to_owned()));
             }
+            // Refused by name: `unsupported`.
+            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => {}
         }
     }
     check.unique("place of a rule:", slots);
@@ -210,9 +221,12 @@ fn literal(check: &mut Check<'_>, path: &str, template: &[Part], fault: impl Fn(
 }
 
 fn oauth2<'a>(check: &mut Check<'a>, path: &str, method: &AuthMethod, oauth2: &'a OAuth2) {
-    check.url(&format!("{path}.authorize-url"), &oauth2.authorize_url);
     check.url(&format!("{path}.token-url"), &oauth2.token_url);
-    for (field, template) in [("refresh-url", &oauth2.refresh_url), ("revoke-url", &oauth2.revoke_url)] {
+    for (field, template) in [
+        ("authorize-url", &oauth2.authorize_url),
+        ("refresh-url", &oauth2.refresh_url),
+        ("revoke-url", &oauth2.revoke_url),
+    ] {
         if let Some(template) = template {
             check.url(&format!("{path}.{field}"), template);
         }

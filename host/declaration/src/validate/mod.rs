@@ -11,6 +11,7 @@ mod pagination;
 mod reach;
 mod request;
 mod text;
+mod unsupported;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,6 +57,7 @@ pub fn validate(app: &App) -> Vec<Finding> {
     reach::signals(&mut check);
     pagination::pagination(&mut check);
     actions::actions(&mut check);
+    unsupported::unsupported(&mut check);
     check.findings
 }
 
@@ -96,6 +98,7 @@ impl<'a> Check<'a> {
                 Part::Text(_) => continue,
                 Part::Input(placeholder) => (&inputs[..], "input", &placeholder.name),
                 Part::Token(placeholder) => (tokens, "token", &placeholder.name),
+                Part::Host(placeholder) => (&[][..], "value of the host", &placeholder.name),
             };
             if !known.contains(&name.as_str()) {
                 sound = false;
@@ -233,7 +236,7 @@ fn inputs(check: &mut Check<'_>) {
 fn token_names(template: &[Part]) -> impl Iterator<Item = &str> {
     template::names(template).filter_map(|name| match name {
         Name::Token(name) => Some(name),
-        Name::Input(_) => None,
+        Name::Input(_) | Name::Host(_) => None,
     })
 }
 

@@ -63,7 +63,8 @@ fn origins(check: &mut Check<'_>) {
             Origin::Pinned(input) if kind(input) != Some(InputKind::BaseUrl) => {
                 Some(format!("`{input}` is no input of kind `base-url`"))
             }
-            Origin::Pinned(_) => None,
+            // `choice` is refused by name: `unsupported`.
+            Origin::Pinned(_) | Origin::Choice(_) => None,
         };
         if let Some(fault) = fault {
             check.fail(&path, fault);
@@ -115,7 +116,7 @@ pub(super) fn injected(app: &App, name: &str) -> bool {
     app.methods.iter().flat_map(|method| &method.rule_sets).flat_map(|set| &set.rules).any(|rule| match rule {
         Rule::Header(named) => named.name.eq_ignore_ascii_case(name),
         Rule::Basic(_) => name.eq_ignore_ascii_case("authorization"),
-        Rule::Query(_) => false,
+        Rule::Query(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => false,
     })
 }
 
