@@ -5,14 +5,14 @@ use toml::de::DeValue;
 
 use super::beside::Beside;
 use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
-use super::{actions, method, pagination, signals};
+use super::{actions, method, pagination, signals, waivers};
 use crate::template::{Authority, shape};
 use crate::types::{
     App, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, InputSource, LabelOrigin, Origin, Param, Part,
     Reach, Template, TestRequest,
 };
 
-const APP: [&str; 16] = [
+const APP: [&str; 17] = [
     "slug",
     "name",
     "summary",
@@ -20,6 +20,7 @@ const APP: [&str; 16] = [
     "homepage",
     "docs",
     "evidence",
+    "lint",
     "inputs",
     "methods",
     "base",
@@ -43,6 +44,8 @@ pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
     }
     let root = entries(root.get_ref(), 0..0);
     reader.known(&root, "an app", &APP);
+    // Only the lints want them; here they must be well written.
+    waivers::check(reader, &root);
     let inputs = root.get("inputs").map_or_else(Vec::new, |value| inputs(reader, value));
     let input_names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
     let names = Names { inputs: &input_names, tokens: &[], declare: DECLARE_INPUT };

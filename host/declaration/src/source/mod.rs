@@ -15,6 +15,7 @@ mod placeholder;
 pub mod reader;
 mod request;
 mod signals;
+pub(crate) mod waivers;
 
 use std::fmt;
 use std::ops::Range;
