@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::text::{self, is_header_name, is_host_owned_header, is_id, is_name};
-use super::{Check, token_names};
+use super::{Check, place, token_names};
 use crate::types::{AuthKind, AuthMethod, Expiry, OAuth2, Param, Part, Rotation, Rule, RuleSet};
 
 pub(super) fn methods(check: &mut Check<'_>) {
@@ -143,7 +143,9 @@ fn rule_tokens(rule: &Rule) -> Vec<&str> {
         Rule::Header(named) | Rule::Query(named) | Rule::Body(named) => token_names(&named.value).collect(),
         Rule::Basic(basic) => token_names(&basic.username).chain(token_names(&basic.password)).collect(),
         Rule::Path(template) => token_names(template).collect(),
-        Rule::Sign(_) => Vec::new(),
+        Rule::Sign(signer) => {
+            place::signer_templates(signer).into_iter().flat_map(|(_, template)| token_names(template)).collect()
+        }
     }
 }
 
@@ -194,8 +196,10 @@ fn rule_set(check: &mut Check<'_>, path: &str, set: &RuleSet, tokens: &[&str]) {
                 });
                 slots.push((path, "header authorization".to_owned()));
             }
-            // Refused by name: `unsupported`.
-            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => {}
+            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => {
+                let slot = place::rule(check, &path, rule, tokens);
+                slots.extend(slot.map(|slot| (path, slot)));
+            }
         }
     }
     check.unique("place of a rule:", slots);

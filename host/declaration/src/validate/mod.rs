@@ -8,6 +8,7 @@
 mod actions;
 mod method;
 mod pagination;
+mod place;
 mod reach;
 mod request;
 mod text;
