@@ -89,7 +89,10 @@ pub(super) fn insert(
     let Some(rest) = below(&live.base, url).map(str::to_owned) else {
         return Err(EgressError::denied(
             "path",
-            format!("{app} puts the credential into the path behind its base {}, and this URL is not below it", live.base),
+            format!(
+                "{app} puts the credential into the path behind its base {}, and this URL is not below it",
+                live.base
+            ),
             "write a path below the base, such as /path",
         ));
     };
@@ -171,7 +174,12 @@ mod tests {
     fn segments_stand_behind_the_base() {
         let bot_token = [text("/bot"), token("key", &[])];
         for (base, url, expected, shown) in [
-            ("https://a.test", "https://a.test/getMe?x=1", "https://a.test/bot123:canary%2FABC/getMe?x=1", "/bot{key}/getMe"),
+            (
+                "https://a.test",
+                "https://a.test/getMe?x=1",
+                "https://a.test/bot123:canary%2FABC/getMe?x=1",
+                "/bot{key}/getMe",
+            ),
             ("https://a.test/v1", "https://a.test/v1/x", "https://a.test/v1/bot123:canary%2FABC/x", "/v1/bot{key}/x"),
             ("https://a.test/v1", "https://a.test/v1", "https://a.test/v1/bot123:canary%2FABC", "/v1/bot{key}"),
             ("https://a.test", "https://a.test/", "https://a.test/bot123:canary%2FABC/", "/bot{key}/"),
@@ -188,7 +196,10 @@ mod tests {
         let live = bot("https://a.test/v1", &[text("/bot"), token("key", &[])]);
         for url in ["https://a.test/", "https://a.test/v1x/y", "https://b.test/v1/x", "http://a.test/v1/x"] {
             let error = inserted(&live, url).unwrap_err();
-            assert!(error.to_string().contains("https://a.test/v1") && !error.to_string().contains("canary"), "{error}");
+            assert!(
+                error.to_string().contains("https://a.test/v1") && !error.to_string().contains("canary"),
+                "{error}"
+            );
         }
     }
 

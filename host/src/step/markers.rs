@@ -201,8 +201,8 @@ impl Markers {
         for (at, marker, rules) in self.at_home(bindings, slot) {
             // In a signature the key id stands in a place of its own.
             let plain = rules.iter().any(|rule| !matches!(rule, Rule::Sign(_)));
-            let whole = plain
-                && (value == marker.value || behind_scheme(value).is_some_and(|(_, rest)| rest == marker.value));
+            let whole =
+                plain && (value == marker.value || behind_scheme(value).is_some_and(|(_, rest)| rest == marker.value));
             let rendered = |template: &Template, text: &str| {
                 mentions(template, &marker.token)
                     && self.rendered(&bindings[&marker.prop], &marker.prop, template).is_some_and(|form| form == text)

@@ -127,7 +127,8 @@ fn declared_input<'i>(inputs: &'i [Input], name: &str) -> Option<&'i Input> {
 /// No value of the input can end a path segment or a query field that it was not meant to end.
 fn stays_in_place(inputs: &[Input], name: &str) -> bool {
     declared_input(inputs, name).is_some_and(|input| {
-        input.kind == InputKind::HostLabel || (!input.choices.is_empty() && input.choices.iter().all(|one| is_plain(one)))
+        input.kind == InputKind::HostLabel
+            || (!input.choices.is_empty() && input.choices.iter().all(|one| is_plain(one)))
     })
 }
 
@@ -268,7 +269,11 @@ fn check_chosen(authority: &str) -> Result<(), String> {
     let url = Url::parse(authority).map_err(|error| error.to_string())?;
     match url.host() {
         Some(url::Host::Domain(host)) if url.scheme() == "https" && host.contains('.') => {
-            if is_public_suffix(host) { Err(format!("`{host}` is a public suffix")) } else { Ok(()) }
+            if is_public_suffix(host) {
+                Err(format!("`{host}` is a public suffix"))
+            } else {
+                Ok(())
+            }
         }
         _ => Err(format!("`{authority}` is no https:// and the name of a host")),
     }
@@ -541,7 +546,8 @@ mod tests {
              inputs.wide = { choices = [\"example.com\", \"co.uk\"] }\n\
              inputs.odd = { choices = [\"a/../b\", \"a?b\"] }\ninputs.free = {}");
         app.base = parts(base);
-        app.reach.origins = shape(&app.base, &app.inputs).map(|authority| vec![authority.declared()]).unwrap_or_default();
+        app.reach.origins =
+            shape(&app.base, &app.inputs).map(|authority| vec![authority.declared()]).unwrap_or_default();
         app
     }
 

@@ -122,8 +122,10 @@ fn bounded(value: &str, hosts: &[String]) -> Result<(), String> {
         None => host == bound,
     };
     if url.scheme() != "https" || url.port().is_some() || !hosts.iter().any(fits) {
-        let shown: Vec<String> =
-            hosts.iter().map(|host| if host.starts_with('.') { format!("https://…{host}") } else { format!("https://{host}") }).collect();
+        let shown: Vec<String> = hosts
+            .iter()
+            .map(|host| if host.starts_with('.') { format!("https://…{host}") } else { format!("https://{host}") })
+            .collect();
         return Err(format!("it must lead to {}", shown.join(" or ")));
     }
     Ok(())

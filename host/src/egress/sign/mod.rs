@@ -120,7 +120,9 @@ pub(super) fn sign(
                 _ => None,
             };
             let keys = sigv4::Keys {
-                access_key: text(live, &access_key, "access key", |byte| byte.is_ascii_graphic() && !b"/,=".contains(&byte))?,
+                access_key: text(live, &access_key, "access key", |byte| {
+                    byte.is_ascii_graphic() && !b"/,=".contains(&byte)
+                })?,
                 secret_key: &secret_key,
                 session_token: session_token.as_ref().map(|token| token.as_slice()),
                 region: text(live, &region, "region", is_scope)?,
@@ -142,7 +144,8 @@ pub(super) fn sign(
                 signature: declared.signature,
                 realm: realm.as_ref().map(|realm| text(live, realm, "realm", quotable)).transpose()?,
             };
-            let moment = oauth1::Moment { seconds: at.as_ms().div_euclid(1000), nonce: oauth1::nonce()?, version: true };
+            let moment =
+                oauth1::Moment { seconds: at.as_ms().div_euclid(1000), nonce: oauth1::nonce()?, version: true };
             oauth1::sign(&keys, message, &moment, forms)
         }
         // Validation lets no such declaration in.

@@ -43,8 +43,9 @@ pub(super) fn sign(keys: &Keys<'_>, message: Message<'_>, at: Time) -> Result<()
     let date = timestamp(at)?;
     normalise(url)?;
     let fits = |text: &[u8]| {
-        HeaderValue::from_bytes(text)
-            .map_err(|_| EgressError::denied("credential", "the session token would be no header", "reconnect the account"))
+        HeaderValue::from_bytes(text).map_err(|_| {
+            EgressError::denied("credential", "the session token would be no header", "reconnect the account")
+        })
     };
     headers.insert(DATE, fits(date.as_bytes())?);
     if keys.is_s3() {
@@ -59,10 +60,8 @@ pub(super) fn sign(keys: &Keys<'_>, message: Message<'_>, at: Time) -> Result<()
     let scope = format!("{}/{}/{}/aws4_request", &date[..8], keys.region, keys.service);
     let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
     let signature = signature(keys, &date[..8], &to_sign);
-    let value = format!(
-        "{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
-        keys.access_key
-    );
+    let value =
+        format!("{ALGORITHM} Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}", keys.access_key);
     let mut value = fits(value.as_bytes())?;
     value.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, value);
@@ -78,7 +77,8 @@ fn timestamp(at: Time) -> Result<String, EgressError> {
 
 /// What stands for the body under the signature.
 fn payload(keys: &Keys<'_>, url: &Url, headers: &HeaderMap, body: &Body) -> Result<String, EgressError> {
-    let chunked = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("aws-chunked"));
+    let chunked =
+        |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("aws-chunked"));
     if headers.get_all(header::CONTENT_ENCODING).iter().any(chunked) {
         return Err(EgressError::denied(
             "signature",
@@ -242,7 +242,14 @@ mod tests {
     fn the_vectors_of_the_aws_test_suite() {
         let form: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
         for (name, method, target, headers, body, signature) in [
-            ("get-vanilla", "GET", "/", &[][..], "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+            (
+                "get-vanilla",
+                "GET",
+                "/",
+                &[][..],
+                "",
+                "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+            ),
             (
                 "get-vanilla-query-order-key-case",
                 "GET",
@@ -383,7 +390,11 @@ mod tests {
         assert!(headers["x-amz-security-token"].is_sensitive());
         let url = Url::parse(url).unwrap();
         let (text, _) = canonical_request(&keys, &Method::PUT, &url, &headers, "P");
-        assert!(text.contains("host:b.s3.test:8443\nx-amz-acl:a b\n") && text.contains("x-amz-meta-a:1,2\n"), "{}", *text);
+        assert!(
+            text.contains("host:b.s3.test:8443\nx-amz-acl:a b\n") && text.contains("x-amz-meta-a:1,2\n"),
+            "{}",
+            *text
+        );
     }
 
     #[test]

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
-use deputy_declaration::types::{
-    AwsSigv4, NamedTemplate, OAuth1, OAuth1Signature, Rule, RuleSet, Signer, Template,
-};
+use deputy_declaration::types::{AwsSigv4, NamedTemplate, OAuth1, OAuth1Signature, Rule, RuleSet, Signer, Template};
 use futures_util::StreamExt;
 use http::{HeaderName, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
@@ -182,9 +180,8 @@ fn is_signed_for_aws(sent: &str, secret: &str) -> bool {
     let signed: String = names.split(';').map(|name| format!("{name}:{}\n", header(name))).collect();
     let canonical = format!("{method}\n{path}\n{}\n{signed}\n{names}\n{}", fields.join("&"), hash(body.as_bytes()));
     let to_sign = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", header("x-amz-date"), hash(canonical.as_bytes()));
-    let mac = |key: &[u8], text: &str| {
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
-    };
+    let mac =
+        |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec();
     let key = scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, word| mac(&key, word));
     HEXLOWER.encode(&mac(&key, &to_sign)) == signature
 }
@@ -218,9 +215,11 @@ async fn aws_signs_what_is_on_the_wire_and_anew_after_a_refresh() {
     }
     assert!(!requests[0].contains("x-amz-security-token: "));
     assert!(requests[1].contains("x-amz-security-token: canary-session-2\r\n"));
-    assert!(requests[1].contains(
-        "SignedHeaders=content-type;host;x-amz-acl;x-amz-content-sha256;x-amz-date;x-amz-security-token, "
-    ));
+    assert!(
+        requests[1].contains(
+            "SignedHeaders=content-type;host;x-amz-acl;x-amz-content-sha256;x-amz-date;x-amz-security-token, "
+        )
+    );
 }
 
 #[tokio::test]
@@ -288,7 +287,9 @@ fn is_signed_with_oauth1(sent: &str, origin: &str, algorithm: hmac::Algorithm) -
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let form = if head.contains("x-www-form-urlencoded") { body } else { "" };
     for text in [query, form] {
-        fields.extend(url::form_urlencoded::parse(text.as_bytes()).map(|(name, value)| (encoded(&name), encoded(&value))));
+        fields.extend(
+            url::form_urlencoded::parse(text.as_bytes()).map(|(name, value)| (encoded(&name), encoded(&value))),
+        );
     }
     fields.sort();
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -313,7 +314,11 @@ async fn oauth1_signs_what_is_on_the_wire() {
         world.send(request("POST", "/r", &[JSON], "{}")).await.unwrap();
         for sent in &peer.requests()[before..] {
             assert!(is_signed_with_oauth1(sent, &peer.origin(), algorithm), "{sent}");
-            assert!(!is_signed_with_oauth1(&sent.replace("POST /r", "POST /s").replace("GET /r", "GET /s"), &peer.origin(), algorithm));
+            assert!(!is_signed_with_oauth1(
+                &sent.replace("POST /r", "POST /s").replace("GET /r", "GET /s"),
+                &peer.origin(),
+                algorithm
+            ));
             assert!(!sent.contains("_secret"), "{sent}");
             nonces.push(sent.split("oauth_nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned());
         }

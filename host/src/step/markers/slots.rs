@@ -94,7 +94,9 @@ impl Markers {
         let Some(kind) = body_kind(ask) else { return };
         for (at, marker) in self.all.iter().enumerate() {
             let Some(bound) = bindings.get(&marker.prop) else { continue };
-            for rule in super::rule_sets(bound).iter().flat_map(|set| &set.rules).filter(|rule| uses(rule, &marker.token)) {
+            for rule in
+                super::rule_sets(bound).iter().flat_map(|set| &set.rules).filter(|rule| uses(rule, &marker.token))
+            {
                 for slot in slots_of(rule) {
                     let Slot::Body(name) = &slot else { continue };
                     let rendered = match rule {
@@ -225,7 +227,8 @@ mod tests {
 
     /// An account whose one rule set has these rules.
     fn ruled(tokens: &str, rules: Vec<Rule>) -> World {
-        let mut bound = bound("one", &format!("{tokens}\nheader.X-Unused = \"{{{}}}\"", tokens[7..].split(' ').next().unwrap()));
+        let mut bound =
+            bound("one", &format!("{tokens}\nheader.X-Unused = \"{{{}}}\"", tokens[7..].split(' ').next().unwrap()));
         let sets = &mut Arc::make_mut(&mut bound.declaration).methods[0].rule_sets;
         sets.truncate(1);
         sets[0].rules = rules;
@@ -239,10 +242,7 @@ mod tests {
     #[test]
     fn a_body_slot_takes_the_text_of_its_field_alone() {
         let value = vec![Part::Text("Key ".into()), token("token").remove(0)];
-        let world = ruled(
-            "tokens.token = {}",
-            vec![Rule::Body(NamedTemplate { name: "/auth/key".into(), value })],
-        );
+        let world = ruled("tokens.token = {}", vec![Rule::Body(NamedTemplate { name: "/auth/key".into(), value })]);
         let marker = world.marker("app", "token");
         let after = |body: &str, content_type: &str| {
             let mut ask = posted(&body.replace('M', &marker), content_type);
@@ -263,7 +263,8 @@ mod tests {
             "tokens.token = {}",
             vec![Rule::Body(NamedTemplate { name: "api_key".into(), value: token("token") })],
         );
-        let mut ask = posted(&format!("a=1&api_key={}", form.marker("app", "token")), "application/x-www-form-urlencoded");
+        let mut ask =
+            posted(&format!("a=1&api_key={}", form.marker("app", "token")), "application/x-www-form-urlencoded");
         assert!(form.take(&mut ask).unwrap().is_some());
         assert_eq!(ask.body, b"a=1");
     }
@@ -322,7 +323,9 @@ mod tests {
         let (id, secret, session) =
             (world.marker("app", "id"), world.marker("app", "secret"), world.marker("app", "session"));
         let signature = |id: &str| {
-            format!("AWS4-HMAC-SHA256 Credential={id}/20261123/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00")
+            format!(
+                "AWS4-HMAC-SHA256 Credential={id}/20261123/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
+            )
         };
         let mut signed = ask(
             "https://api.one.example/v1/x?list-type=2",
@@ -337,12 +340,15 @@ mod tests {
         assert!(world.take(&mut signed).unwrap().is_some());
         assert_eq!(signed.headers, [("x-amz-acl".to_owned(), b"private".to_vec())]);
         let mut presigned = ask(
-            &format!("https://api.one.example/v1/x?a=1&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={id}%2F20261123%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Signature=00&X-Amz-Date=1&X-Amz-Expires=60&X-Amz-SignedHeaders=host"),
+            &format!(
+                "https://api.one.example/v1/x?a=1&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={id}%2F20261123%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Signature=00&X-Amz-Date=1&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
+            ),
             &[],
         );
         assert!(world.take(&mut presigned).unwrap().is_some());
         assert_eq!(presigned.url, "https://api.one.example/v1/x?a=1");
-        for value in [signature("AKIAOTHER"), signature(&secret), signature(&format!("{id}x")), format!("Bearer {id}")] {
+        for value in [signature("AKIAOTHER"), signature(&secret), signature(&format!("{id}x")), format!("Bearer {id}")]
+        {
             let mut other = ask("/", &[("authorization", &value), ("x-amz-date", "1")]);
             assert_eq!(world.take(&mut other).unwrap(), None, "{value}");
             assert_eq!(other.headers.len(), 2, "left for the egress to refuse");
@@ -367,7 +373,9 @@ mod tests {
             vec![Rule::Sign(Signer::OAuth1(sign))],
         );
         let (key, token) = (world.marker("app", "key"), world.marker("app", "token"));
-        let header = format!("OAuth realm=\"x\", oauth_consumer_key=\"{key}\", oauth_token=\"{token}\", oauth_signature=\"0%3D\"");
+        let header = format!(
+            "OAuth realm=\"x\", oauth_consumer_key=\"{key}\", oauth_token=\"{token}\", oauth_signature=\"0%3D\""
+        );
         let mut signed = ask("https://api.one.example/v1/x?a=1", &[("authorization", &header)]);
         assert!(world.take(&mut signed).unwrap().is_some());
         assert!(signed.headers.is_empty());
