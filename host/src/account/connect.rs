@@ -489,7 +489,7 @@ fn confirm(
     confirmed: bool,
     old: Option<&Record>,
 ) -> Result<(), AccountError> {
-    for input in pinned.app.inputs.iter().filter(|input| input.kind == InputKind::BaseUrl) {
+    for input in pinned.app.inputs.iter().filter(|input| input.kind == InputKind::BaseUrl && input.hosts.is_empty()) {
         let as_before = old.is_some_and(|old| old.inputs.get(&input.name) == inputs.get(&input.name));
         if confirmed || as_before {
             continue;

@@ -7,7 +7,7 @@ use super::beside::Beside;
 use super::inputs::inputs;
 use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
 use super::{actions, method, pagination, signals};
-use crate::template::{Authority, shape};
+use crate::template::{declared_origin, shape};
 use crate::types::{
     App, DefaultHeader, Evidence, EvidenceLevel, Input, LabelOrigin, Origin, Param, Part, Reach, Template, TestRequest,
 };
@@ -126,7 +126,7 @@ fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[I
             for (at, item) in reader.list(value, "origins").iter().enumerate() {
                 let path = format!("reach.origins[{at}]");
                 let template = reader.template(item, "origins", &path, names);
-                match origin(&template) {
+                match origin(&template, inputs) {
                     Some(origin) => reach.origins.push(origin),
                     None if template.is_empty() => {}
                     None => {
@@ -138,14 +138,7 @@ fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[I
         }
         None => {
             // The origin of the base; a broken base is told where it stands.
-            let origin = shape(base, inputs).ok().map(|authority| match authority {
-                Authority::Fixed(text) => Origin::Exact(text.to_owned()),
-                Authority::Label { input, suffix } => {
-                    let (input, suffix) = (input.to_owned(), suffix.to_owned());
-                    Origin::Label(LabelOrigin { prefix: String::new(), input, suffix })
-                }
-                Authority::Pinned { input } => Origin::Pinned(input.to_owned()),
-            });
+            let origin = shape(base, inputs).ok().map(|authority| authority.declared());
             match origin {
                 Some(origin) => reach.origins.push(origin),
                 None => {
@@ -163,7 +156,11 @@ fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[I
     reach
 }
 
-fn origin(template: &Template) -> Option<Origin> {
+/// An unsound one too: validation says what is wrong with it.
+fn origin(template: &Template, inputs: &[Input]) -> Option<Origin> {
+    if let Some(origin) = declared_origin(template, inputs) {
+        return Some(origin);
+    }
     match &template[..] {
         [Part::Text(text)] => Some(Origin::Exact(text.clone())),
         [Part::Input(input)] if input.encodings.is_empty() => Some(Origin::Pinned(input.name.clone())),

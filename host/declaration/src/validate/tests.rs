@@ -150,7 +150,7 @@ fn each_rule_names_its_field() {
         (
             "/base/2".into(),
             json!({ "input": { "name": "shop", "encodings": [] } }),
-            "base[1]: `{shop}` would decide the whole host",
+            "base[2]: `{shop}` would decide the whole host",
         ),
         ("/base/1/input/name".into(), json!("region"), "base[1]: `{region}` may not become part of a host"),
         ("/base/1/input/encodings".into(), json!(["percent"]), "base[1]: `{shop}` may not become part of a host"),

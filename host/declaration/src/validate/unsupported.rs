@@ -1,7 +1,7 @@
 //! What the format can say and this host does not act on: refused by name, so that nothing in a declaration is inert.
 
 use super::Check;
-use crate::types::{AuthKind, ClientAuth, Expiry, InputSource, Origin, Rule, TokenBody};
+use crate::types::{AuthKind, ClientAuth, Expiry, InputSource, Rule, Signer, TokenBody};
 
 pub(super) fn unsupported(check: &mut Check<'_>) {
     let app = check.app;
@@ -12,19 +12,6 @@ pub(super) fn unsupported(check: &mut Check<'_>) {
     for (at, input) in app.inputs.iter().enumerate() {
         if input.source != InputSource::Account {
             found.push((format!("inputs[{at}].source"), "inputs that no person gives at connect"));
-        }
-        if !input.hosts.is_empty() {
-            found.push((format!("inputs[{at}].hosts"), "hosts of a base URL"));
-        }
-    }
-    for (at, origin) in app.reach.origins.iter().enumerate() {
-        let odd = match origin {
-            Origin::Choice(_) => true,
-            Origin::Label(label) => !label.prefix.is_empty(),
-            Origin::Exact(_) | Origin::Pinned(_) => false,
-        };
-        if odd {
-            found.push((format!("reach.origins[{at}]"), "hosts made of choices"));
         }
     }
     for (at, method) in app.methods.iter().enumerate() {
@@ -67,8 +54,8 @@ pub(super) fn unsupported(check: &mut Check<'_>) {
         }
         for (set, rules) in method.rule_sets.iter().enumerate() {
             for (at, rule) in rules.rules.iter().enumerate() {
-                if matches!(rule, Rule::Body(_) | Rule::Path(_) | Rule::Sign(_)) {
-                    found.push((format!("{path}.rule-sets[{set}].rules[{at}]"), "rules of this kind"));
+                if matches!(rule, Rule::Sign(Signer::Hook)) {
+                    found.push((format!("{path}.rule-sets[{set}].rules[{at}]"), "hooks that sign"));
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 mod hostile;
 pub(super) mod peer;
+mod places;
 mod plain;
 mod road;
 mod tls;
