@@ -203,7 +203,7 @@ fn findings_stand_at_their_line() {
     assert_eq!(
         golden("base = \"https://{site}.example.com\"\ninputs.site = {}"),
         "app.toml:5:17: `{site}` may not become part of a host\n  \
-         help: only an input of kind `host-label`, as a whole label, without encodings, after https://"
+         help: only an input of kind `host-label`, or one with choices, without encodings, after https://"
     );
     assert_eq!(
         golden(&format!("{BASE}reach.methods = [\"GET\", \"post\"]")),

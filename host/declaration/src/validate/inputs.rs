@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::text::{self, is_name};
-use crate::template::{self, check_host_bound};
+use crate::template;
 use crate::types::{
     AuthKind, AuthMethod, Discovery, DiscoveryRequest, Input, InputKind, InputSource, Origin, Part, TokenPart,
 };
@@ -19,7 +19,6 @@ pub(super) fn inputs(check: &mut Check<'_>) {
         if input.label.trim().is_empty() {
             check.fail(format!("{path}.label"), "the label is empty");
         }
-        hosts(check, &path, input);
         source(check, &path, input);
         if let Some(pattern) = &input.pattern {
             check.pattern(&format!("{path}.pattern"), pattern);
@@ -43,19 +42,6 @@ pub(super) fn inputs(check: &mut Check<'_>) {
             check.fail(format!("{path}.default"), "a base URL is the owner's choice and has no default");
         }
     }
-}
-
-fn hosts(check: &mut Check<'_>, path: &str, input: &Input) {
-    if !input.hosts.is_empty() && input.kind != InputKind::BaseUrl {
-        check.fail(format!("{path}.hosts"), "only an input of kind `base-url` has hosts");
-    }
-    for (at, host) in input.hosts.iter().enumerate() {
-        if let Err(message) = check_host_bound(host) {
-            check.fail(format!("{path}.hosts[{at}]"), message);
-        }
-    }
-    let names = input.hosts.iter().enumerate().map(|(at, host)| (format!("{path}.hosts[{at}]"), host));
-    check.unique("host", names);
 }
 
 fn source(check: &mut Check<'_>, path: &str, input: &Input) {

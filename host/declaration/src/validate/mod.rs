@@ -11,6 +11,7 @@ mod inputs;
 mod method;
 mod oauth2;
 mod pagination;
+mod place;
 mod reach;
 mod request;
 mod rules;

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::Check;
 use super::rules::header_name;
 use super::text::{self, is_header_name};
-use crate::template::{Authority, check_authority, check_label, fixed_path, render_public, shape};
+use super::{Check, PUBLIC};
+use crate::template::{Authority, check_authority, check_host_bound, check_label, fixed_path, render_public, shape};
 use crate::types::{AnyOf, App, Condition, InputKind, Origin, Part, Rule, Signer};
 
 pub(super) const BODY_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 pub(super) fn base_and_reach(check: &mut Check<'_>) {
     let app = check.app;
+    host_bounds(check);
     origins(check);
     for (at, method) in app.reach.methods.iter().enumerate() {
         method_name(check, &format!("reach.methods[{at}]"), method);
@@ -40,6 +41,21 @@ pub(super) fn base_and_reach(check: &mut Check<'_>) {
     }
 }
 
+/// Where base URLs of an owner may lead.
+fn host_bounds(check: &mut Check<'_>) {
+    let app = check.app;
+    for (at, input) in app.inputs.iter().enumerate() {
+        if !input.hosts.is_empty() && input.kind != InputKind::BaseUrl {
+            check.fail(format!("inputs[{at}].hosts"), "only an input of kind `base-url` has a host to bound");
+        }
+        for (host, bound) in input.hosts.iter().enumerate() {
+            if let Err(message) = check_host_bound(bound) {
+                check.fail(format!("inputs[{at}].hosts[{host}]"), message);
+            }
+        }
+    }
+}
+
 fn origins(check: &mut Check<'_>) {
     let app = check.app;
     if app.reach.origins.is_empty() {
@@ -59,7 +75,7 @@ fn origins(check: &mut Check<'_>) {
                 Some(format!("`{input}` is no input of kind `base-url`"))
             }
             Origin::Pinned(_) => None,
-            Origin::Choice(parts) if !check.declared(&path, parts, super::PUBLIC) => continue,
+            Origin::Choice(parts) if !check.declared(&path, parts, PUBLIC) => continue,
             Origin::Choice(parts) => match shape(parts, &app.inputs) {
                 Err(fault) => Some(fault.message),
                 Ok(Authority::Choice(host)) if host == *parts => None,

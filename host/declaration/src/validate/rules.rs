@@ -2,8 +2,8 @@
 
 use super::method::literal;
 use super::text::{self, is_header_name, is_host_owned_header, is_id};
-use super::{Check, Known, token_names};
-use crate::types::{AuthKind, AuthMethod, Encoding, InputKind, InputSource, Part, Rule, RuleSet, Signer, Template};
+use super::{Check, Known, place, token_names};
+use crate::types::{AuthKind, AuthMethod, InputSource, Part, Rule, RuleSet, Signer, Template};
 
 pub(super) fn rule_sets(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
     let sets = &method.rule_sets;
@@ -28,31 +28,7 @@ pub(super) fn templates(rule: &Rule) -> Vec<(&'static str, &Template)> {
         Rule::Body(named) => vec![("body.value", &named.value)],
         Rule::Basic(basic) => vec![("basic.username", &basic.username), ("basic.password", &basic.password)],
         Rule::Path(template) => vec![("path", template)],
-        Rule::Sign(Signer::Hook) => Vec::new(),
-        Rule::Sign(Signer::AwsSigv4(aws)) => {
-            let session = aws.session_token.iter().map(|token| ("sign.aws-sigv4.session-token", token));
-            [
-                ("sign.aws-sigv4.access-key", &aws.access_key),
-                ("sign.aws-sigv4.secret-key", &aws.secret_key),
-                ("sign.aws-sigv4.region", &aws.region),
-                ("sign.aws-sigv4.service", &aws.service),
-            ]
-            .into_iter()
-            .chain(session)
-            .collect()
-        }
-        Rule::Sign(Signer::OAuth1(oauth1)) => {
-            let realm = oauth1.realm.iter().map(|realm| ("sign.oauth1.realm", realm));
-            [
-                ("sign.oauth1.consumer-key", &oauth1.consumer_key),
-                ("sign.oauth1.consumer-secret", &oauth1.consumer_secret),
-                ("sign.oauth1.token", &oauth1.token),
-                ("sign.oauth1.token-secret", &oauth1.token_secret),
-            ]
-            .into_iter()
-            .chain(realm)
-            .collect()
-        }
+        Rule::Sign(signer) => place::signer_templates(signer).into_iter().collect(),
     }
 }
 
@@ -75,8 +51,11 @@ fn rule_set(check: &mut Check<'_>, path: &str, set: &RuleSet, known: Known<'_>) 
     for (at, rule) in set.rules.iter().enumerate() {
         let path = format!("{path}.rules[{at}]");
         for (field, template) in templates(rule) {
-            let path = format!("{path}.{field}");
-            check.declared(&path, template, known);
+            let sign = if matches!(rule, Rule::Sign(_)) { "sign." } else { "" };
+            let path = format!("{path}.{sign}{field}");
+            if matches!(rule, Rule::Header(_) | Rule::Query(_) | Rule::Basic(_)) {
+                check.declared(&path, template, known);
+            }
             kept(check, &path, template);
         }
         let slot = match rule {
@@ -99,20 +78,10 @@ fn rule_set(check: &mut Check<'_>, path: &str, set: &RuleSet, known: Known<'_>) 
                 });
                 "header authorization".to_owned()
             }
-            Rule::Body(named) => {
-                body_name(check, &format!("{path}.body.name"), &named.name);
-                // A form's field `a` is the JSON body's `/a`.
-                format!("body {}", named.name.strip_prefix('/').unwrap_or(&named.name))
-            }
-            Rule::Path(template) => {
-                path_template(check, &format!("{path}.path"), template);
-                "path".to_owned()
-            }
-            Rule::Sign(signer) => {
-                signed(check, &format!("{path}.sign"), signer);
-                // Signatures stand in this header.
-                "header authorization".to_owned()
-            }
+            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => match place::rule(check, &path, rule, known) {
+                Some(slot) => slot,
+                None => continue,
+            },
         };
         slots.push((path, slot));
     }
@@ -133,84 +102,6 @@ fn nested_bodies(check: &mut Check<'_>, path: &str, set: &RuleSet) {
             let path = format!("{path}.rules[{at}].body.name");
             check.fail(path, format!("`{place}` lies within `{other}`, which another rule writes"));
         }
-    }
-}
-
-fn body_name(check: &mut Check<'_>, path: &str, name: &str) {
-    if name.starts_with('/') {
-        check.pointer(path, name);
-    } else if name.is_empty() {
-        check.fail(path, "the field has no name");
-    }
-}
-
-/// Segments between the base's path and the caller's: `/bot{token}`.
-fn path_template(check: &mut Check<'_>, path: &str, template: &[Part]) {
-    let help = "such as `/bot{token}`";
-    if !matches!(template.first(), Some(Part::Text(text)) if text.starts_with('/')) {
-        check.fail_with(path, "a path rule begins with `/`", help);
-        return;
-    }
-    if matches!(template.last(), Some(Part::Text(text)) if text.ends_with('/')) {
-        check.fail_with(path, "a path rule ends with `/`: the caller's path brings its own", help);
-    }
-    for (at, part) in template.iter().enumerate() {
-        match part {
-            Part::Text(text) if text.contains(['?', '#', '\\', '%']) || text.contains("//") => {
-                check.fail(format!("{path}[{at}]"), format!("`{text}` is no plain path"));
-            }
-            Part::Input(input) => {
-                let label = check.app.inputs.iter().find(|known| known.name == input.name);
-                let label = label.is_some_and(|known| known.kind == InputKind::HostLabel);
-                if !label && input.encodings.last() != Some(&Encoding::Percent) {
-                    let message = format!("`{{{}}}` could leave its place in the path", input.name);
-                    check.fail_with(format!("{path}[{at}]"), message, format!("write `{{{}|percent}}`", input.name));
-                }
-            }
-            Part::Text(_) | Part::Token(_) | Part::Host(_) => {}
-        }
-    }
-    // With a harmless word for each placeholder, it is what URL parsers would leave as it is.
-    let sample: String = template.iter().map(|part| if let Part::Text(text) = part { text } else { "x" }).collect();
-    if let Some(message) = text::path_fault(&sample) {
-        check.fail(path, message);
-    }
-}
-
-fn signed(check: &mut Check<'_>, path: &str, signer: &Signer) {
-    let empty: Vec<&str> = match signer {
-        Signer::Hook => Vec::new(),
-        Signer::AwsSigv4(aws) => {
-            let fields = [
-                ("access-key", &aws.access_key),
-                ("secret-key", &aws.secret_key),
-                ("region", &aws.region),
-                ("service", &aws.service),
-            ];
-            fields.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| *name).collect()
-        }
-        Signer::OAuth1(oauth1) => {
-            let fields = [("consumer-key", &oauth1.consumer_key), ("consumer-secret", &oauth1.consumer_secret)];
-            fields.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| *name).collect()
-        }
-    };
-    let secret = |template: &Template| token_names(template).next().is_some();
-    let odd = match signer {
-        Signer::Hook => None,
-        Signer::AwsSigv4(aws) if secret(&aws.region) || secret(&aws.service) => {
-            Some(("aws-sigv4", "region and service stand in the clear: texts or inputs"))
-        }
-        Signer::AwsSigv4(aws) => (!aws.secret_key.is_empty() && !secret(&aws.secret_key))
-            .then_some(("aws-sigv4.secret-key", "what signs is a secret: name a token")),
-        Signer::OAuth1(oauth1) => (!oauth1.consumer_secret.is_empty() && !secret(&oauth1.consumer_secret))
-            .then_some(("oauth1.consumer-secret", "what signs is a secret: name a token")),
-    };
-    if let Some((field, message)) = odd {
-        check.fail(format!("{path}.{field}"), message);
-    }
-    let kind = if matches!(signer, Signer::AwsSigv4(_)) { "aws-sigv4" } else { "oauth1" };
-    for field in empty {
-        check.fail(format!("{path}.{kind}.{field}"), format!("`{field}` is empty: nothing could be signed"));
     }
 }
 
