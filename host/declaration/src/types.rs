@@ -31,6 +31,7 @@ record!(App {
     categories: Vec<String>,
     homepage: Option<String>,
     docs: Option<String>,
+    logo: Option<String>,
     evidence: Evidence,
     inputs: Vec<Input>,
     methods: Vec<AuthMethod>,
@@ -58,24 +59,60 @@ record!(Input {
     pattern: Option<String>,
     choices: Vec<String>,
     default: Option<String>,
+    source: InputSource,
+    hosts: Vec<String>,
 });
 choice!(
     #[derive(Copy)]
     InputKind { Text, HostLabel, BaseUrl }
 );
+choice!(InputSource { Account, Client, Once, Discovered(Discovery), });
+choice!(Discovery { Reply(String), Callback(String), Request(DiscoveryRequest), Token(TokenPart), });
+record!(DiscoveryRequest {
+    url: Template,
+    identity: Option<String>,
+    items: Option<String>,
+    value: String,
+    label: Option<String>,
+});
+record!(TokenPart { token: String, pattern: String });
 
 record!(AuthMethod {
     id: String,
     label: String,
     help: Option<String>,
+    docs: Option<String>,
+    setup: Option<Setup>,
     kind: AuthKind,
     tokens: Vec<Token>,
     rule_sets: Vec<RuleSet>,
+    revoke: Vec<Call>,
 });
+record!(Setup { url: Option<String>, steps: Vec<String> });
 choice!(#[allow(clippy::large_enum_variant)] AuthKind {
     Keys,
     #[serde(rename = "oauth2-code")]
     OAuth2Code(OAuth2),
+    Exchange(Exchange),
+});
+
+record!(Call {
+    method: String,
+    url: Template,
+    headers: Vec<NamedTemplate>,
+    query: Vec<NamedTemplate>,
+    basic: Option<BasicRule>,
+    body: CallBody,
+});
+choice!(CallBody { None, Form(Vec<NamedTemplate>), Json(Vec<JsonField>), Text(TextBody), });
+record!(JsonField { at: String, value: Template, raw: bool });
+record!(TextBody { content_type: String, value: Template });
+record!(Exchange {
+    calls: Vec<Call>,
+    refresh: Vec<Call>,
+    error: String,
+    errors: Vec<ErrorMeaning>,
+    rotation: Rotation,
 });
 
 record!(Token {
@@ -85,6 +122,7 @@ record!(Token {
     example: Option<String>,
     pattern: Option<String>,
     optional: bool,
+    once: bool,
     reply: Option<ReplyToken>,
     marker: Marker,
 });
@@ -94,21 +132,31 @@ choice!(
     Alphabet { Alphanumeric, Hex, Base64url }
 );
 record!(ReplyToken {
+    call: u32,
     access: String,
+    access_header: Option<String>,
     refresh: Option<String>,
-    expires_in: Option<String>,
+    expiry: Option<Expiry>,
     scope: Option<String>,
     lifetime_s: Option<u32>,
 });
 
+choice!(Expiry { Seconds(String), Milliseconds(String), At(String), Jwt, });
+
 record!(OAuth2 {
-    authorize_url: Template,
+    authorize_url: Option<Template>,
+    device_url: Option<Template>,
     token_url: Template,
     refresh_url: Option<Template>,
     revoke_url: Option<Template>,
     authorize_params: Vec<Param>,
     token_params: Vec<Param>,
     refresh_params: Vec<Param>,
+    token_headers: Vec<Param>,
+    names: Vec<Rename>,
+    callback_code: Option<String>,
+    then: Vec<Call>,
+    refresh: Vec<Call>,
     scope_lists: Vec<ScopeList>,
     pkce: Pkce,
     client_auth: ClientAuth,
@@ -120,6 +168,7 @@ record!(OAuth2 {
     redirect: Redirect,
 });
 record!(Param { name: String, value: String });
+record!(Rename { name: String, to: Option<String> });
 record!(ScopeList { param: String, separator: String, scopes: Vec<Scope>, });
 record!(Scope { name: String, text: String, default: bool });
 choice!(
@@ -128,11 +177,11 @@ choice!(
 );
 choice!(
     #[derive(Copy)]
-    ClientAuth { Basic, BasicRaw, Post, None }
+    ClientAuth { Basic, BasicRaw, BasicSecret, Post, None }
 );
 choice!(
     #[derive(Copy)]
-    TokenBody { Form, Json }
+    TokenBody { Form, Json, Query }
 );
 record!(ErrorMeaning { code: String, class: ErrorClass });
 choice!(
@@ -146,15 +195,47 @@ choice!(
 );
 
 record!(RuleSet { name: String, rules: Vec<Rule>, });
-choice!(Rule { Header(NamedTemplate), Query(NamedTemplate), Basic(BasicRule), });
+choice!(Rule {
+    Header(NamedTemplate),
+    Query(NamedTemplate),
+    Basic(BasicRule),
+    Body(NamedTemplate),
+    Path(Template),
+    Sign(Signer),
+});
+choice!(#[allow(clippy::large_enum_variant)] Signer {
+    AwsSigv4(AwsSigv4),
+    #[serde(rename = "oauth1")]
+    OAuth1(OAuth1),
+    Hook,
+});
+record!(AwsSigv4 {
+    access_key: Template,
+    secret_key: Template,
+    session_token: Option<Template>,
+    region: Template,
+    service: Template,
+});
+record!(OAuth1 {
+    consumer_key: Template,
+    consumer_secret: Template,
+    token: Template,
+    token_secret: Template,
+    signature: OAuth1Signature,
+    realm: Option<Template>,
+});
+choice!(
+    #[derive(Copy)]
+    OAuth1Signature { HmacSha1, HmacSha256, Plaintext }
+);
 record!(NamedTemplate { name: String, value: Template });
 record!(BasicRule { username: Template, password: Template });
 
 record!(DefaultHeader { name: String, value: String, locked: bool });
 
 record!(Reach { origins: Vec<Origin>, methods: Vec<String>, paths: Vec<String>, denied_paths: Vec<String>, });
-choice!(Origin { Exact(String), Label(LabelOrigin), Pinned(String), });
-record!(LabelOrigin { input: String, suffix: String });
+choice!(Origin { Exact(String), Label(LabelOrigin), Choice(Template), Pinned(String), });
+record!(LabelOrigin { prefix: String, input: String, suffix: String });
 
 record!(TestRequest {
     method: String,
@@ -235,7 +316,13 @@ choice!(Condition { Status(u16), Header(TextMatch), Body(TextMatch), });
 record!(TextMatch { name: String, value: String });
 
 pub type Template = Vec<Part>;
-choice!(Part { Text(String), Input(Placeholder), Token(Placeholder), });
+choice!(Part {
+    Text(String),
+    Input(Placeholder),
+    Token(Placeholder),
+    /// A value that only the host has: `client_id`, `client_secret`, `redirect_uri`, `refresh_token`.
+    Host(Placeholder),
+});
 record!(Placeholder { name: String, encodings: Vec<Encoding>, });
 choice!(
     #[derive(Copy)]

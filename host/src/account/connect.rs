@@ -209,7 +209,11 @@ impl Accounts {
         let id = FlowId::new();
         let state = flow::new_state(&id)?;
         let verifier = oauth2::verifier(declared);
-        let page = template::url(app, &declared.authorize_url, &inputs, "authorize-url").map_err(AuthError::from)?;
+        let authorize = declared
+            .authorize_url
+            .as_ref()
+            .ok_or_else(|| AuthError::Internal(format!("{} has no page to open", app.slug)))?;
+        let page = template::url(app, authorize, &inputs, "authorize-url").map_err(AuthError::from)?;
         let url = oauth2::authorize_url(
             declared,
             page,
@@ -485,7 +489,7 @@ fn confirm(
     confirmed: bool,
     old: Option<&Record>,
 ) -> Result<(), AccountError> {
-    for input in pinned.app.inputs.iter().filter(|input| input.kind == InputKind::BaseUrl) {
+    for input in pinned.app.inputs.iter().filter(|input| input.kind == InputKind::BaseUrl && input.hosts.is_empty()) {
         let as_before = old.is_some_and(|old| old.inputs.get(&input.name) == inputs.get(&input.name));
         if confirmed || as_before {
             continue;

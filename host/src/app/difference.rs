@@ -144,7 +144,8 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
     }
     let AuthKind::OAuth2Code(oauth2) = &method.kind else { return };
     for (part, url) in [
-        ("authorize-url", Some(&oauth2.authorize_url)),
+        ("authorize-url", oauth2.authorize_url.as_ref()),
+        ("device-url", oauth2.device_url.as_ref()),
         ("token-url", Some(&oauth2.token_url)),
         ("refresh-url", oauth2.refresh_url.as_ref()),
         ("revoke-url", oauth2.revoke_url.as_ref()),

@@ -1,7 +1,9 @@
 //! Parts of a declaration as people read them.
 
 use data_encoding::HEXLOWER;
-use deputy_declaration::types::{Action, ActionBody, ActionPart, ActionWork, Encoding, Origin, Part, Rule, Template};
+use deputy_declaration::types::{
+    Action, ActionBody, ActionPart, ActionWork, Encoding, Origin, Part, Rule, Signer, Template,
+};
 
 use super::files::sha256;
 
@@ -9,7 +11,8 @@ use super::files::sha256;
 pub fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Exact(text) => text.clone(),
-        Origin::Label(label) => format!("https://{{{}}}{}", label.input, label.suffix),
+        Origin::Label(label) => format!("https://{}{{{}}}{}", label.prefix, label.input, label.suffix),
+        Origin::Choice(parts) => template(parts),
         Origin::Pinned(input) => format!("{{{input}}}"),
     }
 }
@@ -20,6 +23,20 @@ pub fn rule(rule: &Rule) -> String {
         Rule::Header(named) => format!("header {}: {}", named.name, template(&named.value)),
         Rule::Query(named) => format!("query {}={}", named.name, template(&named.value)),
         Rule::Basic(basic) => format!("basic {}:{}", template(&basic.username), template(&basic.password)),
+        Rule::Body(named) => format!("body {}={}", named.name, template(&named.value)),
+        Rule::Path(parts) => format!("path {}", template(parts)),
+        Rule::Sign(Signer::AwsSigv4(sign)) => {
+            format!(
+                "signature AWS4 {} {}/{}",
+                template(&sign.access_key),
+                template(&sign.region),
+                template(&sign.service)
+            )
+        }
+        Rule::Sign(Signer::OAuth1(sign)) => {
+            format!("signature OAuth {} {}", template(&sign.consumer_key), template(&sign.token))
+        }
+        Rule::Sign(Signer::Hook) => "signature by the app's own code".to_owned(),
     }
 }
 
@@ -29,7 +46,7 @@ pub fn template(parts: &Template) -> String {
         .iter()
         .map(|part| match part {
             Part::Text(text) => text.replace('{', "{{").replace('}', "}}"),
-            Part::Input(placeholder) | Part::Token(placeholder) => {
+            Part::Input(placeholder) | Part::Token(placeholder) | Part::Host(placeholder) => {
                 let encodings = placeholder.encodings.iter().map(|encoding| match encoding {
                     Encoding::Base64 => "|base64",
                     Encoding::Base64url => "|base64url",

@@ -24,7 +24,7 @@ impl PinnedApp {
 pub fn oauth2_of(method: &AuthMethod) -> Option<&OAuth2> {
     match &method.kind {
         AuthKind::OAuth2Code(oauth2) => Some(oauth2),
-        AuthKind::Keys => None,
+        AuthKind::Keys | AuthKind::Exchange(_) => None,
     }
 }
 

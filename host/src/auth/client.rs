@@ -98,7 +98,7 @@ fn is_pinned(app: &App, template: &Template) -> bool {
         Part::Input(placeholder) => {
             app.inputs.iter().any(|input| input.name == placeholder.name && input.kind == InputKind::BaseUrl)
         }
-        Part::Text(_) | Part::Token(_) => false,
+        Part::Text(_) | Part::Token(_) | Part::Host(_) => false,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use deputy_declaration::types::{AuthMethod, ReplyToken};
+use deputy_declaration::types::{AuthMethod, Expiry, ReplyToken};
 
 use super::expiry;
 use super::oauth2::Asked;
@@ -49,9 +49,11 @@ pub fn first(method: &AuthMethod, reply: &Reply, received: Received, asked: &Ask
 pub fn refreshed(place: &ReplyToken, reply: &Reply) -> Option<ReadToken> {
     reply.token(place).or_else(|| {
         reply.token(&ReplyToken {
+            call: place.call,
             access: "/access_token".to_owned(),
+            access_header: None,
             refresh: Some("/refresh_token".to_owned()),
-            expires_in: Some("/expires_in".to_owned()),
+            expiry: Some(Expiry::Seconds("/expires_in".to_owned())),
             scope: Some("/scope".to_owned()),
             lifetime_s: place.lifetime_s,
         })

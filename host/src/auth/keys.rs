@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use deputy_declaration::nearest;
 use deputy_declaration::template::check_input;
-use deputy_declaration::types::{App, AuthMethod, Input, InputKind};
+use deputy_declaration::types::{App, AuthMethod, Input, InputKind, InputSource};
 
 use super::error::AuthError;
 use crate::vault::Secret;
@@ -67,6 +67,8 @@ pub fn check_keys(method: &AuthMethod, given: &BTreeMap<String, Secret>) -> Resu
                 pattern: Some(pattern.clone()),
                 choices: Vec::new(),
                 default: None,
+                source: InputSource::Account,
+                hosts: Vec::new(),
             };
             check_input(&shape, text).map_err(wrong)?;
         }

@@ -203,6 +203,7 @@ fn call<'a>(
         ClientAuth::BasicRaw => {
             request.headers.insert(header::AUTHORIZATION, basic(client.id, secret()?, false)?);
         }
+        ClientAuth::BasicSecret => return Err(unsupported(app)),
         ClientAuth::Post => {
             own.push(("client_id", Value::Text(client.id)));
             own.push(("client_secret", Value::Secret(secret()?)));
@@ -217,12 +218,18 @@ fn call<'a>(
     let (content_type, body) = match oauth2.body {
         TokenBody::Form => ("application/x-www-form-urlencoded", form(&own)?),
         TokenBody::Json => ("application/json", json(&own)?),
+        TokenBody::Query => return Err(unsupported(app)),
     };
     add_default_headers(app, &mut request.headers);
     request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     request.body = Body::Bytes(Bytes::from_owner(body));
     Ok(request)
+}
+
+/// Validation lets no such declaration in.
+fn unsupported(app: &App) -> AuthError {
+    AuthError::Internal(format!("{} declares a token call that this version does not make", app.slug))
 }
 
 /// Some providers want their version header on token calls too. What this call itself decides is left out.

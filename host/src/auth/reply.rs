@@ -7,7 +7,7 @@
 use serde_json::Value;
 use zeroize::Zeroize;
 
-use deputy_declaration::types::ReplyToken;
+use deputy_declaration::types::{Expiry, ReplyToken};
 
 use crate::vault::Secret;
 
@@ -80,10 +80,14 @@ impl Reply {
     pub fn token(&self, place: &ReplyToken) -> Option<ReadToken> {
         let value = self.secret(&place.access)?;
         let at = |pointer: &Option<String>| pointer.as_deref().and_then(|pointer| self.0.pointer(pointer));
+        let expires_in = match &place.expiry {
+            Some(Expiry::Seconds(pointer)) => self.0.pointer(pointer),
+            _ => None,
+        };
         Some(ReadToken {
             value,
             refresh: place.refresh.as_deref().and_then(|pointer| self.secret(pointer)),
-            expires_in_s: at(&place.expires_in).and_then(seconds).or(place.lifetime_s.map(u64::from)),
+            expires_in_s: expires_in.and_then(seconds).or(place.lifetime_s.map(u64::from)),
             scopes: at(&place.scope).and_then(scopes),
         })
     }
@@ -167,9 +171,11 @@ mod tests {
 
     fn place() -> ReplyToken {
         ReplyToken {
+            call: 0,
             access: "/access_token".into(),
+            access_header: None,
             refresh: Some("/refresh_token".into()),
-            expires_in: Some("/expires_in".into()),
+            expiry: Some(Expiry::Seconds("/expires_in".into())),
             scope: Some("/scope".into()),
             lifetime_s: None,
         }

@@ -108,6 +108,7 @@ impl Deputy {
         let kind = match method.kind {
             AuthKind::Keys => "keys",
             AuthKind::OAuth2Code(_) => "oauth2",
+            AuthKind::Exchange(_) => "exchange",
         };
         Ok(ConnectPlan {
             app: app.slug.clone(),

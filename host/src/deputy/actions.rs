@@ -198,7 +198,7 @@ fn sends(app: &App, action: &Action) -> Option<ActionSends> {
     };
     let base = app.base.iter().map(|part| match part {
         Part::Text(text) => text.clone(),
-        Part::Input(input) | Part::Token(input) => format!("{{{}}}", input.name),
+        Part::Input(input) | Part::Token(input) | Part::Host(input) => format!("{{{}}}", input.name),
     });
     Some(ActionSends {
         method: request.method.clone(),

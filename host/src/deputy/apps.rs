@@ -179,6 +179,7 @@ fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
     let methods = app.methods.iter().map(|method| {
         let (kind, scopes) = match &method.kind {
             AuthKind::Keys => ("keys", Vec::new()),
+            AuthKind::Exchange(_) => ("exchange", Vec::new()),
             AuthKind::OAuth2Code(oauth2) => {
                 ("oauth2", oauth2.scope_lists.iter().flat_map(|list| list.scopes.clone()).collect())
             }

@@ -12,6 +12,7 @@ mod dial;
 mod entry;
 mod error;
 mod failure;
+pub(crate) mod fields;
 mod guard;
 mod inject;
 mod mask;
@@ -23,7 +24,9 @@ mod reach;
 mod request;
 mod retry_after;
 mod scrub;
+pub(crate) mod segments;
 mod send;
+pub(crate) mod sign;
 mod signals;
 mod target;
 #[cfg(test)]

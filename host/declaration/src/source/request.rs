@@ -193,13 +193,13 @@ fn parts(
     props: &[String],
 ) -> Option<Vec<ActionPart>> {
     let faults = reader.faults.len();
-    let names = Names { inputs: props, tokens: &[], declare: DECLARE_PROP };
+    let names = Names { inputs: props, tokens: &[], host: &[], declare: DECLARE_PROP };
     let template = reader.template(value, what, path, names);
     let mut parts = Vec::new();
     for (at, part) in template.into_iter().enumerate() {
         match part {
             Part::Text(text) => parts.push(ActionPart::Text(text)),
-            Part::Input(prop) | Part::Token(prop) => {
+            Part::Input(prop) | Part::Token(prop) | Part::Host(prop) => {
                 if !prop.encodings.is_empty() {
                     let span = reader.span_of(&format!("{path}[{at}]"));
                     let message = format!("the prop `{}` is encoded by its place: it takes no `|`", prop.name);

@@ -16,7 +16,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::types::{App, Encoding, Part};
 
-pub(crate) use address::{Authority, Fault, check_authority, check_suffix, shape};
+pub(crate) use address::{
+    Authority, Fault, check_authority, check_host_bound, check_label, declared_origin, fixed_path, shape,
+};
 pub use address::{base, origins, token_endpoints, url};
 pub use input::{MAX_INPUT_BYTES, check_input};
 pub(crate) use input::{is_host_label, whole};
@@ -29,6 +31,8 @@ const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').re
 pub enum Name<'n> {
     Input(&'n str),
     Token(&'n str),
+    /// Known to the host alone, such as `client_id`.
+    Host(&'n str),
 }
 
 /// Why a template has no value. No variant holds a token's value.
@@ -76,7 +80,7 @@ pub fn render<'v>(
     for part in template {
         room += match part {
             Part::Text(text) => text.len(),
-            Part::Input(placeholder) | Part::Token(placeholder) => {
+            Part::Input(placeholder) | Part::Token(placeholder) | Part::Host(placeholder) => {
                 let mut step = find(part, &lookup)?.len();
                 let mut all = step;
                 for encoding in &placeholder.encodings {
@@ -91,7 +95,7 @@ pub fn render<'v>(
     for part in template {
         match part {
             Part::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Part::Input(placeholder) | Part::Token(placeholder) => {
+            Part::Input(placeholder) | Part::Token(placeholder) | Part::Host(placeholder) => {
                 let start = out.len();
                 out.extend_from_slice(find(part, &lookup)?);
                 for encoding in &placeholder.encodings {
@@ -111,7 +115,7 @@ pub fn render_public(template: &[Part], inputs: &BTreeMap<String, String>) -> Re
     let mut out = Vec::new();
     render(template, &mut out, |name| match name {
         Name::Input(name) => inputs.get(name).map(|value| value.as_bytes()),
-        Name::Token(_) => None,
+        Name::Token(_) | Name::Host(_) => None,
     })?;
     // Texts and inputs are UTF-8, and every encoding gives ASCII.
     Ok(String::from_utf8_lossy(&out).into_owned())
@@ -135,6 +139,7 @@ pub fn names(template: &[Part]) -> impl Iterator<Item = Name<'_>> {
         Part::Text(_) => None,
         Part::Input(placeholder) => Some(Name::Input(&placeholder.name)),
         Part::Token(placeholder) => Some(Name::Token(&placeholder.name)),
+        Part::Host(placeholder) => Some(Name::Host(&placeholder.name)),
     })
 }
 
@@ -142,10 +147,11 @@ fn find<'v>(part: &Part, lookup: &impl Fn(Name<'_>) -> Option<&'v [u8]>) -> Resu
     let (kind, name) = match part {
         Part::Input(placeholder) => ("input", Name::Input(&placeholder.name)),
         Part::Token(placeholder) => ("token", Name::Token(&placeholder.name)),
+        Part::Host(placeholder) => ("value of the host", Name::Host(&placeholder.name)),
         Part::Text(_) => return Ok(&[]),
     };
     lookup(name).ok_or_else(|| {
-        let (Name::Input(name) | Name::Token(name)) = name;
+        let (Name::Input(name) | Name::Token(name) | Name::Host(name)) = name;
         RenderError::Missing { kind, name: name.to_owned() }
     })
 }

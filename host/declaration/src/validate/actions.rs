@@ -118,7 +118,7 @@ fn value(check: &mut Check<'_>, path: &str, json: &str, kind: ActionPropKind) ->
 fn scopes(check: &mut Check<'_>, path: &str, action: &Action) {
     let methods = check.app.methods.iter().filter_map(|method| match &method.kind {
         AuthKind::OAuth2Code(oauth2) => Some(oauth2),
-        AuthKind::Keys => None,
+        AuthKind::Keys | AuthKind::Exchange(_) => None,
     });
     let lists = methods.flat_map(|oauth2| &oauth2.scope_lists);
     let known: BTreeSet<&str> = lists.flat_map(|list| &list.scopes).map(|scope| scope.name.as_str()).collect();

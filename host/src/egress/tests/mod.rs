@@ -2,6 +2,7 @@
 
 mod hostile;
 pub(super) mod peer;
+mod places;
 mod plain;
 mod road;
 mod tls;
@@ -39,14 +40,18 @@ pub(super) fn live(origin: &str) -> Live {
         categories: Vec::new(),
         homepage: None,
         docs: None,
+        logo: None,
         evidence: Evidence { level: EvidenceLevel::Facts, date: "2026-11-22".into(), source: "test".into() },
         inputs: Vec::new(),
         methods: vec![AuthMethod {
             id: "key".into(),
             label: "Key".into(),
             help: None,
+            docs: None,
+            setup: None,
             kind: AuthKind::Keys,
             tokens: Vec::new(),
+            revoke: Vec::new(),
             rule_sets: vec![RuleSet { name: "key".into(), rules: vec![bearer] }],
         }],
         base: vec![text(origin)],

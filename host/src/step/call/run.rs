@@ -177,7 +177,7 @@ impl Driver<'_> {
         rules
             .filter_map(|rule| match rule {
                 Rule::Query(named) => Some(named.name.as_str()),
-                Rule::Header(_) | Rule::Basic(_) => None,
+                Rule::Header(_) | Rule::Basic(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => None,
             })
             .collect()
     }
