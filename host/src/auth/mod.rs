@@ -7,6 +7,8 @@
 
 pub mod apps;
 pub mod client;
+pub mod device;
+pub mod discovered;
 pub mod error;
 pub mod errors;
 pub mod exchange;

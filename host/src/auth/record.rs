@@ -35,6 +35,9 @@ pub struct Record {
     /// Where its credentials may go, pinned at connect.
     pub origins: Vec<String>,
     pub client: Option<ClientId>,
+    /// How the provider calls that client: some want it beside the token.
+    #[serde(default)]
+    pub client_id: Option<String>,
     pub identity: Identity,
     pub tokens: BTreeMap<String, Held>,
     /// Rises with every new set of secrets, and with nothing else.

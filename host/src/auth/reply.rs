@@ -92,6 +92,15 @@ impl Reply {
         })
     }
 
+    /// A text or number that is no secret.
+    pub fn text(&self, pointer: &str) -> Option<String> {
+        match self.0.pointer(pointer)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
     fn secret(&self, pointer: &str) -> Option<Secret> {
         let text = self.0.pointer(pointer)?.as_str()?;
         Secret::entered(text.as_bytes().to_vec()).ok()

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::check_authority;
 use crate::types::{Input, InputKind};
 
 /// The longest value of an input.
@@ -25,7 +26,7 @@ pub fn check_input(input: &Input, value: &str) -> Result<String, String> {
     let value = match input.kind {
         InputKind::Text => value.to_owned(),
         InputKind::HostLabel => host_label(value)?,
-        InputKind::BaseUrl => base_url(value)?,
+        InputKind::BaseUrl => base_url(value).and_then(|url| within_hosts(url, &input.hosts))?,
     };
     if !input.choices.is_empty() && !input.choices.contains(&value) {
         return Err(format!("it must be one of {}", input.choices.join(", ")));
@@ -104,6 +105,36 @@ fn base_url(value: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// A base URL whose host is one of the declared ones, or ends with a declared suffix as whole labels.
+fn within_hosts(value: String, hosts: &[String]) -> Result<String, String> {
+    if hosts.is_empty() {
+        return Ok(value);
+    }
+    let url = Url::parse(&value).map_err(|error| error.to_string())?;
+    let host = url.host_str().unwrap_or_default();
+    let fits = |declared: &String| match declared.strip_prefix('.') {
+        Some(_) => host.strip_suffix(declared.as_str()).is_some_and(|label| !label.is_empty() && !label.ends_with('.')),
+        None => host == declared,
+    };
+    if !hosts.iter().any(fits) {
+        return Err(format!("its host must be within {}", hosts.join(", ")));
+    }
+    if url.scheme() != "https" && check_authority(&url.origin().ascii_serialization()).is_err() {
+        return Err("it must begin with https://".into());
+    }
+    Ok(value)
+}
+
+/// What the one group of a declared pattern holds, where the pattern is found in a text. Bounded as [`whole`] is.
+pub fn cut(pattern: &str, text: &str) -> Result<Option<String>, String> {
+    if pattern.len() > 512 {
+        return Err("the pattern is longer than 512 bytes".into());
+    }
+    let pattern = regex_lite::RegexBuilder::new(pattern).size_limit(1 << 18).build();
+    let pattern = pattern.map_err(|error| error.to_string())?;
+    Ok(pattern.captures(text).and_then(|found| Some(found.get(1)?.as_str().to_owned())))
+}
+
 /// Where the path begins in a URL text.
 fn path_at(value: &str) -> Option<usize> {
     let start = value.find("://")? + 3;
@@ -166,6 +197,34 @@ mod tests {
         ] {
             assert!(check_input(&base, value).is_err(), "{value}: {:?}", check_input(&base, value));
         }
+    }
+
+    #[test]
+    fn a_base_url_stays_within_its_hosts() {
+        let mut base = input(InputKind::BaseUrl);
+        base.hosts = vec![".vendor.example".into(), "api.vendor.test".into(), "127.0.0.1".into()];
+        for value in ["https://eu1.vendor.example", "https://a.b.vendor.example:8443/v1", "https://api.vendor.test"] {
+            assert_eq!(check_input(&base, value), Ok(value.to_owned()));
+        }
+        assert!(check_input(&base, "http://127.0.0.1:3910").is_ok(), "plain http on loopback");
+        for value in [
+            "https://vendor.example",
+            "https://evilvendor.example",
+            "https://eu1.vendor.example.evil.test",
+            "https://x.api.vendor.test",
+            "http://eu1.vendor.example",
+            "https://evil.test/.vendor.example",
+        ] {
+            assert!(check_input(&base, value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_cut_out_of_a_text() {
+        assert_eq!(cut("-([a-z0-9]+)$", "0123abcd-us6"), Ok(Some("us6".into())));
+        assert_eq!(cut("-([a-z0-9]+)$", "0123abcd"), Ok(None));
+        assert_eq!(cut("-[a-z0-9]+$", "0123abcd-us6"), Ok(None), "no group");
+        assert!(cut("(", "x").is_err());
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Setup {
             inputs: BTreeMap::new(),
             origins: vec!["https://as.example".into()],
             client: Some(client),
+            client_id: Some("id".into()),
             identity: Identity::default(),
             tokens: BTreeMap::from([("access_token".to_owned(), held)]),
             secrets: 1,
