@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use deputy_declaration::types::{
-    App, Discovery, DiscoveryRequest, Expiry, Input, InputKind, InputSource, Origin, Part, Placeholder, Template,
-    TokenPart,
+    App, Discovery, DiscoveryRequest, Encoding, Expiry, Input, InputKind, InputSource, Origin, Part, Placeholder,
+    Template, TokenPart,
 };
 use futures_util::future::BoxFuture;
 use url::Url;
@@ -136,7 +136,8 @@ fn app_with(input: Input, base: Template) -> App {
 }
 
 fn by_path(input: Input) -> App {
-    let base = vec![text("https://api.as.example/"), named(&input.name)];
+    let segment = Placeholder { name: input.name.clone(), encodings: vec![Encoding::Percent] };
+    let base = vec![text("https://api.as.example/"), Part::Input(segment)];
     app_with(input, base)
 }
 
@@ -334,11 +335,12 @@ async fn what_is_asked_once_is_not_kept() {
     let mut app = testing::app();
     app.inputs = vec![input("login", InputKind::HostLabel, InputSource::Once)];
     let deputy_declaration::types::AuthKind::OAuth2Code(oauth2) = &mut app.methods[0].kind else { panic!("OAuth") };
-    oauth2.token_url = vec![text("https://as.example/token/"), named("login")];
+    oauth2.authorize_url = Some(vec![text("https://as.example/authorize/"), named("login")]);
     let world = world(app).await;
     assert_eq!(world.connect(&[]).await.unwrap_err().code(), "input_missing");
     assert_eq!(world.connect(&[("login", "ada")]).await.unwrap().inputs, BTreeMap::new());
-    assert!(world.script.seen("token ")[0].starts_with("https://as.example/token/ada "));
+    let begun = world.accounts.connect_begin(&world.caller, wanted(&[("login", "ada")])).await.unwrap();
+    assert!(begun.authorize_url.starts_with("https://as.example/authorize/ada?"), "{}", begun.authorize_url);
     // The other method has no use for it, and asks nobody.
     let asked = |at: usize| asked(&world.app, &world.app.methods[at], false).len();
     assert_eq!((asked(0), asked(1)), (1, 0));
