@@ -29,8 +29,10 @@ pub(super) fn unsupported(check: &mut Check<'_>) {
             AuthKind::Exchange(_) => found.push((format!("{path}.kind"), "exchanges")),
             AuthKind::OAuth2Code(oauth2) => {
                 let path = format!("{path}.kind.oauth2-code");
-                if !oauth2.refresh.is_empty() {
-                    found.push((format!("{path}.refresh"), "refresh"));
+                for (key, calls) in [("then", &oauth2.then), ("refresh", &oauth2.refresh)] {
+                    if !calls.is_empty() {
+                        found.push((format!("{path}.{key}"), key));
+                    }
                 }
             }
         }
