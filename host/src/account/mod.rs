@@ -9,6 +9,8 @@ mod check;
 mod connect;
 mod device;
 mod discover;
+#[cfg(test)]
+mod discovery_tests;
 mod error;
 mod inputs;
 mod names;

@@ -4,12 +4,12 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::beside::Beside;
+use super::inputs::inputs;
 use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
 use super::{actions, method, pagination, signals};
 use crate::template::{Authority, shape};
 use crate::types::{
-    App, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, InputSource, LabelOrigin, Origin, Param, Part,
-    Reach, Template, TestRequest,
+    App, DefaultHeader, Evidence, EvidenceLevel, Input, LabelOrigin, Origin, Param, Part, Reach, Template, TestRequest,
 };
 
 const APP: [&str; 16] = [
@@ -45,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
     reader.known(&root, "an app", &APP);
     let inputs = root.get("inputs").map_or_else(Vec::new, |value| inputs(reader, value));
     let input_names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
-    let names = Names { inputs: &input_names, tokens: &[], declare: DECLARE_INPUT };
+    let names = Names { inputs: &input_names, tokens: &[], host: &[], declare: DECLARE_INPUT };
     let base = match root.get("base") {
         Some(value) => reader.template(value, "base", "base", names),
         None => {
@@ -107,32 +107,6 @@ fn evidence(reader: &mut Reader<'_>, root: &Table<'_>) -> Evidence {
     evidence.date = reader.required(&table, "evidence", "date", "evidence");
     evidence.source = reader.required(&table, "evidence", "source", "evidence");
     evidence
-}
-
-fn inputs(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Input> {
-    let Some(table) = reader.names(value, "inputs") else { return Vec::new() };
-    let allowed = ["label", "help", "example", "kind", "pattern", "choices", "default"];
-    let kinds = [("text", InputKind::Text), ("host-label", InputKind::HostLabel), ("base-url", InputKind::BaseUrl)];
-    let mut inputs = Vec::new();
-    for entry in &table.entries {
-        let path = format!("inputs[{}]", inputs.len());
-        reader.at(&*path, entry.key_span.clone());
-        reader.at(format!("{path}.name"), entry.key_span.clone());
-        let Some(table) = reader.table(entry.value, "an input", &allowed) else { continue };
-        inputs.push(Input {
-            name: entry.key.to_owned(),
-            label: reader.optional(&table, "label", &path).unwrap_or_else(|| label(entry.key)),
-            help: reader.optional(&table, "help", &path),
-            example: reader.optional(&table, "example", &path),
-            kind: reader.choice_or(&table, "kind", &kinds, InputKind::Text),
-            pattern: reader.optional(&table, "pattern", &path),
-            choices: reader.strings(&table, "choices", &path),
-            default: reader.optional(&table, "default", &path),
-            source: InputSource::Account,
-            hosts: Vec::new(),
-        });
-    }
-    inputs
 }
 
 fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[Input], names: Names<'_>) -> Reach {

@@ -7,14 +7,20 @@
 mod actions;
 mod app;
 mod beside;
+mod calls;
+mod exchange;
+mod inputs;
 mod json;
 mod marker;
 mod method;
+mod oauth2;
 mod pagination;
 mod placeholder;
 pub mod reader;
 mod request;
+mod rules;
 mod signals;
+mod tokens;
 
 use std::fmt;
 use std::ops::Range;

@@ -184,7 +184,7 @@ fn wrong_words_and_types_are_told() {
     assert_eq!(oauth("pkce = \"S256\""), "app.toml:9:8: `pkce` cannot be `S256`\n  help: did you mean \"s256\"?");
     assert_eq!(
         oauth("client-auth = 1"),
-        "app.toml:9:15: `client-auth` cannot be an integer\n  help: one of basic, basic-raw, post, none"
+        "app.toml:9:15: `client-auth` cannot be an integer\n  help: one of basic, basic-raw, basic-secret, post, none"
     );
     assert_eq!(oauth("rotation = { grace-s = -1 }"), "app.toml:9:24: `grace-s` is a whole number in range");
     assert_eq!(

@@ -6,10 +6,14 @@
 //! rules. A declaration comes from a stranger, so sizes are bounded too.
 
 mod actions;
+mod calls;
+mod inputs;
 mod method;
+mod oauth2;
 mod pagination;
 mod reach;
 mod request;
+mod rules;
 mod text;
 mod unsupported;
 
@@ -17,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::template::{self, Fault, Name};
-use crate::types::{App, InputKind, Part};
+use crate::types::{App, Part};
 
 pub use text::{is_header_name, is_host_owned_header, is_id, is_name, is_slug};
 
@@ -49,7 +53,7 @@ pub fn validate(app: &App) -> Vec<Finding> {
     let mut check = Check { app, findings: Vec::new() };
     text::texts(&mut check);
     identity(&mut check);
-    inputs(&mut check);
+    inputs::inputs(&mut check);
     method::methods(&mut check);
     reach::base_and_reach(&mut check);
     reach::headers(&mut check);
@@ -60,6 +64,16 @@ pub fn validate(app: &App) -> Vec<Finding> {
     unsupported::unsupported(&mut check);
     check.findings
 }
+
+/// The names besides the inputs that a template may mention.
+#[derive(Debug, Clone, Copy)]
+struct Known<'n> {
+    tokens: &'n [&'n str],
+    host: &'n [&'n str],
+}
+
+/// Inputs alone.
+const PUBLIC: Known<'static> = Known { tokens: &[], host: &[] };
 
 /// The findings so far, and the words to add one.
 struct Check<'a> {
@@ -89,16 +103,16 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Every name of the template is declared; `tokens` are those of the method it stands in.
-    fn declared(&mut self, path: &str, template: &[Part], tokens: &[&str]) -> bool {
+    /// Every name of the template is declared.
+    fn declared(&mut self, path: &str, template: &[Part], known: Known<'_>) -> bool {
         let inputs: Vec<&str> = self.app.inputs.iter().map(|input| input.name.as_str()).collect();
         let mut sound = true;
         for (index, part) in template.iter().enumerate() {
             let (known, what, name) = match part {
                 Part::Text(_) => continue,
                 Part::Input(placeholder) => (&inputs[..], "input", &placeholder.name),
-                Part::Token(placeholder) => (tokens, "token", &placeholder.name),
-                Part::Host(placeholder) => (&[][..], "value of the host", &placeholder.name),
+                Part::Token(placeholder) => (known.tokens, "token", &placeholder.name),
+                Part::Host(placeholder) => (known.host, "value of the host", &placeholder.name),
             };
             if !known.contains(&name.as_str()) {
                 sound = false;
@@ -114,10 +128,10 @@ impl<'a> Check<'a> {
     }
 
     /// A template that becomes a URL.
-    fn url(&mut self, path: &str, template: &'a [Part]) -> Option<template::Authority<'a>> {
+    fn url<'t>(&mut self, path: &str, template: &'t [Part]) -> Option<template::Authority<'t>> {
         // A secret is reported by `shape`, declared or not.
         let public: Vec<Part> = template.iter().filter(|part| !matches!(part, Part::Token(_))).cloned().collect();
-        if public.len() == template.len() && !self.declared(path, template, &[]) {
+        if public.len() == template.len() && !self.declared(path, template, PUBLIC) {
             return None;
         }
         match template::shape(template, &self.app.inputs) {
@@ -193,42 +207,6 @@ fn identity(check: &mut Check<'_>) {
     }
     if app.evidence.source.trim().is_empty() {
         check.fail("evidence.source", "the source is empty: say where the facts come from");
-    }
-}
-
-fn inputs(check: &mut Check<'_>) {
-    let app = check.app;
-    let names = app.inputs.iter().enumerate().map(|(index, input)| (format!("inputs[{index}].name"), &input.name));
-    check.unique("input", names);
-    for (index, input) in app.inputs.iter().enumerate() {
-        let path = format!("inputs[{index}]");
-        if !is_name(&input.name) {
-            check.fail(format!("{path}.name"), text::bad_name(&input.name));
-        }
-        if input.label.trim().is_empty() {
-            check.fail(format!("{path}.label"), "the label is empty");
-        }
-        if let Some(pattern) = &input.pattern {
-            check.pattern(&format!("{path}.pattern"), pattern);
-            if template::whole(pattern).is_err() {
-                continue;
-            }
-        }
-        let given = input.choices.iter().enumerate().map(|(at, choice)| (format!("{path}.choices[{at}]"), choice));
-        let given: Vec<_> =
-            given.chain(input.default.iter().map(|default| (format!("{path}.default"), default))).collect();
-        for (path, value) in given {
-            match template::check_input(input, value) {
-                Err(reason) => check.fail(path, format!("`{value}` would be refused at connect: {reason}")),
-                Ok(form) if form != *value => {
-                    check.fail(path, format!("`{value}` would be stored as `{form}`: write that"));
-                }
-                Ok(_) => {}
-            }
-        }
-        if input.kind == InputKind::BaseUrl && input.default.is_some() {
-            check.fail(format!("{path}.default"), "a base URL is the owner's choice and has no default");
-        }
     }
 }
 

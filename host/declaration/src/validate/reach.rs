@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::Check;
-use super::method::header_name;
+use super::rules::header_name;
 use super::text::{self, is_header_name};
 use crate::template::{Authority, check_authority, check_suffix, render_public, shape};
 use crate::types::{AnyOf, App, Condition, InputKind, Origin, Part, Rule};
@@ -76,7 +76,7 @@ fn origins(check: &mut Check<'_>) {
     }
 }
 
-fn method_name(check: &mut Check<'_>, path: &str, method: &str) {
+pub(super) fn method_name(check: &mut Check<'_>, path: &str, method: &str) {
     if matches!(method, "CONNECT" | "TRACE") {
         check.fail(path, format!("{method} is never sent"));
     } else if !is_header_name(method) || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
@@ -115,8 +115,8 @@ pub(super) fn headers(check: &mut Check<'_>) {
 pub(super) fn injected(app: &App, name: &str) -> bool {
     app.methods.iter().flat_map(|method| &method.rule_sets).flat_map(|set| &set.rules).any(|rule| match rule {
         Rule::Header(named) => named.name.eq_ignore_ascii_case(name),
-        Rule::Basic(_) => name.eq_ignore_ascii_case("authorization"),
-        Rule::Query(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => false,
+        Rule::Basic(_) | Rule::Sign(_) => name.eq_ignore_ascii_case("authorization"),
+        Rule::Query(_) | Rule::Body(_) | Rule::Path(_) => false,
     })
 }
 

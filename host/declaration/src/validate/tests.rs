@@ -84,6 +84,13 @@ fn broken(pointer: &str, value: Value) -> Vec<String> {
     validate(&app).iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect()
 }
 
+fn reply_json() -> Value {
+    json!({
+        "call": 0, "access": "/a", "access-header": null, "refresh": null, "expiry": null, "scope": null,
+        "lifetime-s": null
+    })
+}
+
 fn token(name: &str) -> Value {
     json!([{ "token": { "name": name, "encodings": [] } }])
 }
@@ -163,7 +170,7 @@ fn each_rule_names_its_field() {
         ),
         (
             "/reach/origins/1".into(),
-            json!({ "label": { "input": "region", "suffix": ".example.com" } }),
+            json!({ "label": { "prefix": "", "input": "region", "suffix": ".example.com" } }),
             "reach.origins[1]: `region` is no input of kind `host-label`",
         ),
         ("/reach/origins/0/label/suffix".into(), json!(".com"), "reach.origins[0]: `.com` is open to everybody"),
@@ -227,11 +234,7 @@ fn each_rule_names_its_field() {
         ("/methods/0/tokens/0/reply/access".into(), json!(""), "methods[0].tokens[0].reply.access: "),
         ("/methods/0/tokens/0/reply/refresh".into(), json!("x"), "methods[0].tokens[0].reply.refresh: "),
         ("/methods/0/tokens/0/reply/lifetime-s".into(), json!(0), "methods[0].tokens[0].reply.lifetime-s: "),
-        (
-            "/methods/1/tokens/0/reply".into(),
-            json!({ "access": "/a", "refresh": null, "expires-in": null, "scope": null, "lifetime-s": null }),
-            "methods[1].tokens[0].reply: a token that a person pastes",
-        ),
+        ("/methods/1/tokens/0/reply".into(), reply_json(), "methods[1].tokens[0].reply: a token that a person pastes"),
         // Rules.
         ("/methods/1/rule-sets".into(), json!([]), "methods[1].rule-sets: no rule says"),
         ("/methods/1/rule-sets/0/name".into(), json!("A b"), "methods[1].rule-sets[0].name: "),
