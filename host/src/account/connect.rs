@@ -16,6 +16,7 @@ use crate::auth::apps::PinnedApp;
 use crate::auth::error::AuthError;
 use crate::auth::flow::Again;
 use crate::auth::keys::check_keys;
+use crate::auth::login::login;
 use crate::auth::oauth2::Asked;
 use crate::auth::obtain::Obtained;
 use crate::auth::record::{Held, Record};
@@ -98,8 +99,8 @@ impl Accounts {
 
     pub async fn connect_keys(&self, caller: &Caller, connect: ConnectKeys) -> Result<Connected, AccountError> {
         let pinned = self.agreed(&connect.app, connect.app_hash.as_deref())?;
-        let is_keys = |method: &AuthMethod| matches!(method.kind, AuthKind::Keys);
-        let method = choose(&pinned, connect.method.as_deref(), is_keys, "in a browser, by OAuth")?;
+        let is_pasted = |method: &AuthMethod| matches!(method.kind, AuthKind::Keys | AuthKind::Exchange(_));
+        let method = choose(&pinned, connect.method.as_deref(), is_pasted, "in a browser, by OAuth")?;
         let old = self.old(&caller.owner, connect.again.as_ref(), &connect.app).await?;
         let moves = connect.again.as_ref().is_some_and(|again| again.other_identity);
         let before = old.as_ref().map(|old| (old, moves));
@@ -107,8 +108,17 @@ impl Accounts {
         check_keys(method, &connect.tokens)?;
         self.free_name(&caller.owner, &connect.app, connect.nickname.as_deref()).await?;
         confirm(&pinned.app, &inputs.values, connect.confirm_host, old.as_ref())?;
-        let held = |value| Held { value, refresh: None, expires_at: None, lifetime_s: None, scopes: Vec::new() };
-        let tokens = connect.tokens.into_iter().map(|(name, value)| (name, held(value))).collect();
+        let obtained = match &method.kind {
+            AuthKind::Exchange(exchange) => {
+                let (app, pasted) = (&pinned.app, connect.tokens);
+                let login = login(&self.rows, &*self.road, caller, app, method, exchange, &inputs.values, pasted);
+                login.await?
+            }
+            AuthKind::Keys | AuthKind::OAuth2Code(_) => {
+                let tokens = connect.tokens.into_iter().map(|(name, value)| (name, Held::pasted(value))).collect();
+                Obtained { tokens, raw: None, replies: Vec::new() }
+            }
+        };
         let candidate = Candidate {
             method: method.id.clone(),
             pinned: pinned.clone(),
@@ -116,7 +126,7 @@ impl Accounts {
             inputs: inputs.values,
             expected: inputs.expected,
             client: None,
-            obtained: Obtained { tokens, raw: None, replies: Vec::new() },
+            obtained,
             asked: Asked::new(),
             nickname: connect.nickname,
             skip_check: connect.skip_check,

@@ -16,7 +16,7 @@ use super::exchange::Received;
 use super::flow::{DeviceCode, Flow};
 use super::oauth2;
 use super::obtain::{Obtained, Parties, granted, redeemed, refusal};
-use super::refresh::read_refusal;
+use super::refusal::read_refusal;
 use super::reply::Reply;
 use super::road::{RoadError, TokenAnswer, TokenRoad};
 use super::rows::Rows;

@@ -86,6 +86,8 @@ pub enum AuthError {
     DeviceRefused { app: String, reason: String },
     #[error("nobody entered the code in time")]
     DeviceExpired { app: String },
+    #[error("{app} does not accept what was pasted: {reason}")]
+    SecretsRefused { app: String, reason: String },
     #[error("{app} gave no tokens: {reason}")]
     ExchangeFailed { app: String, reason: String },
     #[error("cannot build the call: {0}")]
@@ -142,6 +144,7 @@ impl AuthError {
             Self::ClientRefused { .. } => "client_refused",
             Self::DeviceRefused { .. } => "device_refused",
             Self::DeviceExpired { .. } => "device_code_expired",
+            Self::SecretsRefused { .. } => "secrets_refused",
             Self::ExchangeFailed { .. } => "exchange_failed",
             Self::Internal(_) => "internal",
         }

@@ -3,21 +3,26 @@
 use std::collections::BTreeMap;
 
 use deputy_declaration::template::check_input;
-use deputy_declaration::types::{AuthMethod, Input, InputKind, InputSource};
+use deputy_declaration::types::{AuthMethod, Input, InputKind, InputSource, Token};
 
 use super::error::AuthError;
 use crate::vault::Secret;
 
-/// Every required key is there, none is unknown, and each has its declared form. Says which one is wrong, never its
+/// What a person pastes; the other tokens come from the provider.
+pub fn pasted(method: &AuthMethod) -> impl Iterator<Item = &Token> {
+    method.tokens.iter().filter(|token| token.reply.is_none())
+}
+
+/// Every required key that a person pastes is there, none is unknown, and each has its declared form. Says which one is wrong, never its
 /// value.
 pub fn check_keys(method: &AuthMethod, given: &BTreeMap<String, Secret>) -> Result<(), AuthError> {
     for name in given.keys() {
-        if !method.tokens.iter().any(|token| token.name == *name) {
-            let known = method.tokens.iter().map(|token| token.name.as_str()).collect::<Vec<_>>().join(", ");
+        if !pasted(method).any(|token| token.name == *name) {
+            let known = pasted(method).map(|token| token.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(AuthError::KeyUnknown { method: method.id.clone(), name: name.clone(), known });
         }
     }
-    for token in &method.tokens {
+    for token in pasted(method) {
         let Some(secret) = given.get(&token.name) else {
             if token.optional {
                 continue;

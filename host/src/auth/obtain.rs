@@ -1,4 +1,4 @@
-//! The first tokens of an account, for a code; and their end at the provider.
+//! The first tokens of an account, for a code.
 //!
 //! A code is sent once: an answer that got lost is told as such, never asked for again (RFC 6749 section 4.1.2).
 
@@ -8,15 +8,15 @@ use std::time::Instant;
 use deputy_declaration::template;
 use deputy_declaration::types::{App, AuthMethod, OAuth2};
 
-use super::apps::{Apps, PinnedApp, oauth2_of};
+use super::apps::{PinnedApp, oauth2_of};
 use super::client::Client;
 use super::error::AuthError;
 use super::errors::Class;
 use super::exchange::{self, Received};
 use super::flow::Flow;
 use super::oauth2::{self, ClientCredentials};
-use super::record::{Held, MAX_RAW_BYTES, Record};
-use super::refresh::read_refusal;
+use super::record::{Held, MAX_RAW_BYTES};
+use super::refusal::read_refusal;
 use super::reply::Reply;
 use super::road::{TokenAnswer, TokenRoad};
 use super::rows::Rows;
@@ -126,56 +126,7 @@ pub(super) fn refusal(app: &App, class: Class, reason: String) -> AuthError {
     }
 }
 
-async fn client(rows: &Rows, caller: &Caller, app: &str, id: &ClientId) -> Result<Client, AuthError> {
+pub(super) async fn client(rows: &Rows, caller: &Caller, app: &str, id: &ClientId) -> Result<Client, AuthError> {
     let missing = || AuthError::ClientMissing { app: app.to_owned(), redirect_uri: String::new() };
     Ok(rows.client(&caller.owner, id).await?.ok_or_else(missing)?.value)
-}
-
-/// Ends an account's tokens at the provider, refresh tokens first (RFC 7009), and says in words what came of it.
-/// Best effort: nothing waits for a provider that is away.
-pub async fn revoke(
-    rows: &Rows,
-    apps: &dyn Apps,
-    road: &dyn TokenRoad,
-    caller: &Caller,
-    record: &Record,
-) -> Result<String, AuthError> {
-    let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
-    let pinned = apps.pinned(&record.declaration)?.ok_or_else(missing)?;
-    let app = &pinned.app;
-    let (_, method) = pinned.method(&record.method).ok_or_else(missing)?;
-    let Some((declared, id)) = oauth2_of(method).zip(record.client.as_ref()) else {
-        return Ok(format!("a pasted key stays valid at {}: delete it there", app.name));
-    };
-    let Some(revoke_url) = &declared.revoke_url else {
-        return Ok(format!("{} declares no way to revoke: remove the access in its own settings", app.name));
-    };
-    let client = client(rows, caller, &app.slug, id).await?;
-    let credentials = client.for_endpoints(app, method, &record.inputs)?;
-    let endpoint = template::url(app, revoke_url, &record.inputs, "revoke-url")?;
-    let mut refused = Vec::new();
-    let held = record.tokens.values();
-    let refresh = held.clone().filter_map(|held| held.refresh.as_ref().map(|token| (token, "refresh_token")));
-    for (token, hint) in refresh.chain(held.map(|held| (&held.value, "access_token"))) {
-        let request = oauth2::revoke(app, declared, &endpoint, credentials, token, hint)?;
-        let call = TokenCall {
-            caller: caller.clone(),
-            app: app.slug.clone(),
-            account: Some(record.id.clone()),
-            purpose: "revoke",
-            endpoint: endpoint.clone(),
-        };
-        match road.call(&call, request).await {
-            Ok(answer) if (200..300).contains(&answer.status) => {}
-            Ok(answer) => refused.push(format!("status {}", answer.status)),
-            Err(error) => {
-                refused.push(error.to_string());
-                break;
-            }
-        }
-    }
-    Ok(match refused.first() {
-        None => format!("its tokens were revoked at {}", app.name),
-        Some(reason) => format!("not all tokens could be revoked at {} ({reason}): remove the access there", app.name),
-    })
 }

@@ -46,6 +46,7 @@ impl Setup {
             expires_at: Some(now.plus(HOUR)),
             lifetime_s: Some(3600),
             scopes: vec!["read".into()],
+            again: false,
         };
         let record = Record {
             id: AccountId::new(),
