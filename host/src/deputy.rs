@@ -28,6 +28,8 @@ pub use work::Worker;
 pub use workflow_check::{StepSummary, WorkflowChecked, WorkflowFile};
 pub use workflows::*;
 
+pub use deputy_declaration::types::Input;
+
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
 pub use crate::egress::{Answer, AnswerBody, Body, Request as HttpRequest};

@@ -321,6 +321,7 @@ pub(super) fn render(
     let lookup = |name: Name<'_>| match name {
         Name::Input(name) => live.inputs.get(name).map(String::as_bytes),
         Name::Token(name) => live.tokens.get(name).map(Secret::expose),
+        Name::Host("client_id") => live.client_id.as_deref().map(str::as_bytes),
         Name::Host(_) => None,
     };
     let write = |parts: &[Part]| {

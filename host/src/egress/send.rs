@@ -263,7 +263,7 @@ impl Egress {
         let url = target::resolve(target::check(&request.url)?, &call.endpoint, &[call.endpoint.origin()])?;
         let origin = url.origin().ascii_serialization();
         entry.target(&url, &origin);
-        if url != call.endpoint {
+        if !call.is_for(&url) {
             return Err(EgressError::denied(
                 "token-endpoint",
                 format!("a {} call goes only to the endpoint that {} declares", call.purpose, call.app),

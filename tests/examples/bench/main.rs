@@ -241,6 +241,7 @@ impl OneAccount {
             method: 0,
             inputs: BTreeMap::new(),
             tokens: BTreeMap::from([("token".to_owned(), secret)]),
+            client_id: None,
             origins: vec![self.base.origin()],
             base: self.base.clone(),
             token_endpoints: Vec::new(),

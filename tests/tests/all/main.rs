@@ -5,12 +5,14 @@
 mod actions;
 mod crash;
 mod demo_provider;
+mod device;
 mod faults;
 mod gate;
 mod house;
 mod markers;
 mod packages;
 mod peer;
+mod quirks;
 mod refresh;
 mod script_env;
 mod steps;

@@ -131,6 +131,16 @@ fn bounded(value: &str, hosts: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// What the one group of a declared pattern holds, where the pattern is found in a text. Bounded as [`whole`] is.
+pub fn cut(pattern: &str, text: &str) -> Result<Option<String>, String> {
+    if pattern.len() > 512 {
+        return Err("the pattern is longer than 512 bytes".into());
+    }
+    let pattern = regex_lite::RegexBuilder::new(pattern).size_limit(1 << 18).build();
+    let pattern = pattern.map_err(|error| error.to_string())?;
+    Ok(pattern.captures(text).and_then(|found| Some(found.get(1)?.as_str().to_owned())))
+}
+
 /// Where the path begins in a URL text.
 fn path_at(value: &str) -> Option<usize> {
     let start = value.find("://")? + 3;
@@ -221,6 +231,14 @@ mod tests {
         }
         let error = check_input(&base, "https://evil.test").unwrap_err();
         assert_eq!(error, "it must lead to https://….example.com or https://eu.example.org");
+    }
+
+    #[test]
+    fn a_group_is_cut_out_of_a_text() {
+        assert_eq!(cut("-([a-z0-9]+)$", "0123abcd-us6"), Ok(Some("us6".into())));
+        assert_eq!(cut("-([a-z0-9]+)$", "0123abcd"), Ok(None));
+        assert_eq!(cut("-[a-z0-9]+$", "0123abcd-us6"), Ok(None), "no group");
+        assert!(cut("(", "x").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the format can say and this host does not act on: refused by name, so that nothing in a declaration is inert.
 
 use super::Check;
-use crate::types::{AuthKind, ClientAuth, Expiry, InputSource, Rule, Signer, TokenBody};
+use crate::types::{AuthKind, Expiry, Rule, Signer};
 
 pub(super) fn unsupported(check: &mut Check<'_>) {
     let app = check.app;
@@ -9,16 +9,8 @@ pub(super) fn unsupported(check: &mut Check<'_>) {
     if app.logo.is_some() {
         found.push(("logo".into(), "logos"));
     }
-    for (at, input) in app.inputs.iter().enumerate() {
-        if input.source != InputSource::Account {
-            found.push((format!("inputs[{at}].source"), "inputs that no person gives at connect"));
-        }
-    }
     for (at, method) in app.methods.iter().enumerate() {
         let path = format!("methods[{at}]");
-        if method.docs.is_some() || method.setup.is_some() {
-            found.push((path.clone(), "a setup guide"));
-        }
         if !method.revoke.is_empty() {
             found.push((format!("{path}.revoke"), "calls that revoke"));
         }
@@ -27,17 +19,11 @@ pub(super) fn unsupported(check: &mut Check<'_>) {
             AuthKind::Exchange(_) => found.push((format!("{path}.kind"), "exchanges")),
             AuthKind::OAuth2Code(oauth2) => {
                 let path = format!("{path}.kind.oauth2-code");
-                let odd = [
-                    ("authorize-url", oauth2.authorize_url.is_none() || oauth2.device_url.is_some()),
-                    ("token-headers", !oauth2.token_headers.is_empty()),
-                    ("names", !oauth2.names.is_empty()),
-                    ("callback-code", oauth2.callback_code.is_some()),
-                    ("then", !oauth2.then.is_empty()),
-                    ("refresh", !oauth2.refresh.is_empty()),
-                    ("client-auth", oauth2.client_auth == ClientAuth::BasicSecret),
-                    ("body", oauth2.body == TokenBody::Query),
-                ];
-                found.extend(odd.iter().filter(|(_, odd)| *odd).map(|(key, _)| (format!("{path}.{key}"), *key)));
+                for (key, calls) in [("then", &oauth2.then), ("refresh", &oauth2.refresh)] {
+                    if !calls.is_empty() {
+                        found.push((format!("{path}.{key}"), key));
+                    }
+                }
             }
         }
         for (at, token) in method.tokens.iter().enumerate() {
