@@ -12,6 +12,8 @@ mod discover;
 #[cfg(test)]
 mod discovery_tests;
 mod error;
+#[cfg(test)]
+mod exchange_tests;
 mod inputs;
 mod names;
 mod oauth;

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use deputy_declaration::template::{self, Name};
-use deputy_declaration::types::{App, AuthMethod, BasicRule, Call, CallBody, Encoding, JsonField, Part};
+use deputy_declaration::types::{App, AuthMethod, BasicRule, Call, CallBody, JsonField, Part};
 use http::{HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::de::IgnoredAny;

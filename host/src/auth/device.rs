@@ -147,8 +147,8 @@ pub async fn poll(
         }
     };
     reach("connect-after-reply");
-    if let Some(reply) = granted(declared, &answer) {
-        return Ok(Polled::Obtained(redeemed(&parties, flow, reply, &answer, received)?));
+    if granted(declared, &answer) {
+        return Ok(Polled::Obtained(redeemed(rows, road, caller, &parties, flow, answer, received).await?));
     }
     match code_of(declared, &answer).as_deref() {
         Some("authorization_pending") => return Ok(Polled::Wait(interval_s)),

@@ -197,6 +197,9 @@ impl AuthError {
             Self::Issuer { app, .. } => {
                 Some(format!("do not trust the page that sent you here; run `deputy connect {app}` again"))
             }
+            Self::SecretsRefused { app, .. } => {
+                Some(format!("look them up at the provider, then run `deputy connect {app}` again"))
+            }
             Self::Denied { app } | Self::CodeRefused { app, .. } => again(app),
             Self::AuthorizeRefused { app, .. } | Self::ClientRefused { app, .. } => Some(format!(
                 "compare client id, secret and redirect URI with the provider's page, then run `deputy client set {app}`"

@@ -10,6 +10,7 @@ use super::expiry;
 use super::oauth2::Asked;
 use super::record::Held;
 use super::reply::{ReadToken, Reply};
+use super::sequence::{Step, found};
 use crate::time::Time;
 
 /// When a reply came, and how long its request took.
@@ -19,13 +20,13 @@ pub struct Received {
     pub took: Duration,
 }
 
-/// All tokens of the first reply. None when a required one is missing.
-pub fn first(method: &AuthMethod, reply: &Reply, received: Received, asked: &Asked) -> Option<BTreeMap<String, Held>> {
+/// All tokens of the first replies. None when a required one is missing.
+pub fn first(method: &AuthMethod, steps: &[Step], asked: &Asked) -> Option<BTreeMap<String, Held>> {
     let mut tokens = BTreeMap::new();
     for token in &method.tokens {
-        let read = token.reply.as_ref().and_then(|place| reply.token(place));
+        let read = token.reply.as_ref().and_then(|place| found(place, steps, steps.len(), false));
         match read {
-            Some(read) => {
+            Some((read, received)) => {
                 let mut held = held(read, received, None);
                 held.again =
                     held.refresh.is_none() && oauth2_of(method).is_some_and(|oauth2| !oauth2.refresh.is_empty());

@@ -9,9 +9,10 @@ use deputy_declaration::template;
 use deputy_declaration::types::{App, AuthMethod, OAuth2};
 
 use super::apps::{PinnedApp, oauth2_of};
+use super::call::{Party, Values};
 use super::client::Client;
 use super::error::AuthError;
-use super::errors::Class;
+use super::errors::{Class, Memory};
 use super::exchange::{self, Received};
 use super::flow::Flow;
 use super::oauth2::{self, ClientCredentials};
@@ -20,6 +21,7 @@ use super::refusal::read_refusal;
 use super::reply::Reply;
 use super::road::{TokenAnswer, TokenRoad};
 use super::rows::Rows;
+use super::sequence::{Order, Step, Stopped, Why, run};
 use crate::caller::Caller;
 use crate::egress::TokenCall;
 use crate::ids::ClientId;
@@ -87,33 +89,59 @@ pub async fn exchange(
     let answer = road.call(&call, request).await.map_err(|error| failed(error.to_string()))?;
     let received = Received { at: rows.now(), took: began.elapsed() };
     reach("connect-after-reply");
-    if let Some(reply) = granted(declared, &answer) {
-        return redeemed(&parties, flow, reply, &answer, received);
+    if granted(declared, &answer) {
+        return redeemed(rows, road, caller, &parties, flow, answer, received).await;
     }
     let secrets: Vec<&[u8]> = [Some(code), credentials.secret].into_iter().flatten().map(Secret::expose).collect();
     let (class, reason) = read_refusal(&answer, declared, &declared.errors, &secrets);
     Err(refusal(app, class, reason))
 }
 
-/// The reply, when it says yes.
-pub(super) fn granted(declared: &OAuth2, answer: &TokenAnswer) -> Option<Reply> {
-    let reply = Reply::parse(&answer.body).ok()?;
-    ((200..300).contains(&answer.status) && reply.error(&declared.error).is_none()).then_some(reply)
+/// The reply says yes.
+pub(super) fn granted(declared: &OAuth2, answer: &TokenAnswer) -> bool {
+    let reply = Reply::parse(&answer.body).ok();
+    (200..300).contains(&answer.status) && reply.is_some_and(|reply| reply.error(&declared.error).is_none())
 }
 
-/// The tokens of the reply to a code.
-pub(super) fn redeemed(
+/// The tokens of the reply to a code, and of the calls that follow it.
+pub(super) async fn redeemed(
+    rows: &Rows,
+    road: &dyn TokenRoad,
+    caller: &Caller,
     parties: &Parties<'_>,
     flow: &Flow,
-    reply: Reply,
-    answer: &TokenAnswer,
+    answer: TokenAnswer,
     received: Received,
 ) -> Result<Obtained, AuthError> {
-    let app = parties.app.slug.clone();
-    let missing = || AuthError::ExchangeFailed { app, reason: "a declared token is missing in the reply".to_owned() };
-    let tokens = exchange::first(parties.method, &reply, received, &flow.asked).ok_or_else(missing)?;
-    let raw = (answer.body.len() <= MAX_RAW_BYTES).then(|| Secret::new(answer.body.to_vec()));
-    Ok(Obtained { tokens, raw, replies: vec![reply] })
+    let Parties { app, method, declared, .. } = parties;
+    let slug = || app.slug.clone();
+    let failed = |reason: String| AuthError::ExchangeFailed { app: slug(), reason };
+    let credentials = parties.credentials(flow)?;
+    let mut values = Values {
+        inputs: flow.inputs.clone(),
+        client_id: Some(credentials.id.to_owned()),
+        client_secret: credentials.secret.map(Secret::duplicate),
+        redirect_uri: Some(flow.redirect_uri.clone()),
+        ..Values::default()
+    };
+    let first = Step::new(answer, received, &declared.error).map_err(|(refusal, _)| failed(refusal.reason(&[])))?;
+    let party = Party { caller, app, method, account: None, purpose: "token" };
+    let count = 1 + declared.then.len();
+    let order = Order { calls: &declared.then, name: "then", error: &declared.error, declared: count };
+    let steps = match run(road, &|| rows.now(), &party, order, &mut values, vec![first]).await {
+        Ok(steps) => steps,
+        Err(Stopped { why: Why::Unbuilt(error), .. }) => return Err(error),
+        Err(Stopped { why: Why::Road(error), .. }) => return Err(failed(error.to_string())),
+        Err(Stopped { why: Why::Refused(refused), .. }) => {
+            let class = refused.class(&declared.errors, Memory::default());
+            return Err(refusal(app, class, refused.reason(&values.secrets())));
+        }
+    };
+    let missing = || failed("a declared token is missing in the reply".to_owned());
+    let tokens = exchange::first(method, &steps, &flow.asked).ok_or_else(missing)?;
+    let last = steps.last().map(|step| &step.answer.body).filter(|body| body.len() <= MAX_RAW_BYTES);
+    let raw = last.map(|body| Secret::new(body.to_vec()));
+    Ok(Obtained { tokens, raw, replies: steps.into_iter().filter_map(Step::into_reply).collect() })
 }
 
 /// What a refused code means for the person who waits.

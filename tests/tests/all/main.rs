@@ -6,6 +6,7 @@ mod actions;
 mod crash;
 mod demo_provider;
 mod device;
+mod exchange;
 mod faults;
 mod gate;
 mod house;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use url::{Origin, Url};
 
 use super::{RenderError, checked_inputs, is_host_label, render_public};
-use crate::types::{self, App, AuthKind, AuthMethod, Encoding, Input, InputKind, LabelOrigin, Part};
+use crate::types::{self, App, AuthKind, AuthMethod, Call, Encoding, Input, InputKind, LabelOrigin, Part};
 
 /// More hosts than this come from no list that a person wrote.
 const MOST_CHOICES: usize = 512;
@@ -462,27 +462,47 @@ pub fn base(app: &App, inputs: &BTreeMap<String, String>) -> Result<Url, RenderE
     Ok(base)
 }
 
-/// The token, refresh and revoke URLs of a method: no caller may reach them. Empty for keys.
+/// The token, refresh and revoke URLs of a method, and those of its calls: no caller may reach them. What is not known
+/// of an account, such as an input that was asked for once, leaves out the call that needs it.
 pub fn token_endpoints(
     app: &App,
     method: &AuthMethod,
     inputs: &BTreeMap<String, String>,
 ) -> Result<Vec<Url>, RenderError> {
-    let AuthKind::OAuth2Code(oauth2) = &method.kind else { return Ok(Vec::new()) };
-    let declared = [
-        ("token-url", Some(&oauth2.token_url)),
-        ("refresh-url", oauth2.refresh_url.as_ref()),
-        ("revoke-url", oauth2.revoke_url.as_ref()),
-    ];
     let mut endpoints = Vec::new();
-    for (place, template) in declared {
-        if let Some(template) = template {
-            let endpoint = url(app, template, inputs, place)?;
-            if !endpoints.contains(&endpoint) {
-                endpoints.push(endpoint);
+    let mut calls: Vec<&Call> = method.revoke.iter().collect();
+    match &method.kind {
+        AuthKind::Keys => {}
+        AuthKind::OAuth2Code(oauth2) => {
+            let declared = [
+                ("token-url", Some(&oauth2.token_url)),
+                ("refresh-url", oauth2.refresh_url.as_ref()),
+                ("revoke-url", oauth2.revoke_url.as_ref()),
+            ];
+            for (place, template) in declared {
+                if let Some(template) = template {
+                    endpoints.push(url(app, template, inputs, place)?);
+                }
             }
+            calls.extend(oauth2.then.iter().chain(&oauth2.refresh));
+        }
+        AuthKind::Exchange(exchange) => calls.extend(exchange.calls.iter().chain(&exchange.refresh)),
+    }
+    for call in calls {
+        match url(app, &call.url, inputs, "a call's url") {
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(RenderError::Missing { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
+    let mut seen = Vec::with_capacity(endpoints.len());
+    endpoints.retain(|endpoint| {
+        let new = !seen.contains(endpoint);
+        if new {
+            seen.push(endpoint.clone());
+        }
+        new
+    });
     Ok(endpoints)
 }
 

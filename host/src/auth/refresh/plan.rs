@@ -49,8 +49,6 @@ pub(super) struct Plan {
     /// The refresh token that goes out.
     pub sent: Option<Secret>,
     pub values: Values,
-    /// OAuth's own refresh call; then those that follow it.
-    first: Option<Built>,
     calls: Vec<Call>,
     name: &'static str,
     /// A person's own secrets go out, and no refresh token.
@@ -60,13 +58,14 @@ pub(super) struct Plan {
 }
 
 impl Core {
+    /// With OAuth's own refresh call, where there is one: the plan's calls follow it.
     pub(super) async fn plan(
         &self,
         caller: &Caller,
         record: &Record,
         group: &[String],
         target: &Target,
-    ) -> Result<Plan, Failure> {
+    ) -> Result<(Plan, Option<Built>), Failure> {
         let internal = |error: AuthError| Failure::Internal { reason: error.to_string() };
         let mut found: Option<PinnedApp> = None;
         let (pinned, _, method) = pinned(&*self.apps, record, &mut found).map_err(internal)?;
@@ -87,18 +86,20 @@ impl Core {
                 ..Values::default()
             },
             sent,
-            first: None,
             calls: Vec::new(),
             name: "refresh",
             login: false,
             lenient: false,
         };
-        match &method.kind {
+        let first = match &method.kind {
             AuthKind::Keys => return Err(Failure::NotRenewable),
             AuthKind::OAuth2Code(oauth2) => self.plan_oauth2(caller, record, oauth2, &mut plan).await?,
-            AuthKind::Exchange(exchange) => plan_exchange(exchange, target, &mut plan),
-        }
-        Ok(plan)
+            AuthKind::Exchange(exchange) => {
+                plan_exchange(exchange, target, &mut plan);
+                None
+            }
+        };
+        Ok((plan, first))
     }
 
     async fn plan_oauth2(
@@ -107,7 +108,7 @@ impl Core {
         record: &Record,
         oauth2: &OAuth2,
         plan: &mut Plan,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Built>, Failure> {
         let internal = |error: AuthError| Failure::Internal { reason: error.to_string() };
         let app = &plan.pinned.app;
         let missing = || Failure::Client { reason: "it is not registered any more".to_owned() };
@@ -129,7 +130,7 @@ impl Core {
         plan.values.client_secret = credentials.secret.map(Secret::duplicate);
         if !oauth2.refresh.is_empty() {
             plan.calls = oauth2.refresh.clone();
-            return Ok(());
+            return Ok(None);
         }
         let (template, place) = match &oauth2.refresh_url {
             Some(url) => (url, "refresh-url"),
@@ -145,10 +146,9 @@ impl Core {
             purpose: "refresh",
             endpoint,
         };
-        plan.first = Some(Built { call, request });
         plan.calls = oauth2.then.clone();
         plan.name = "then";
-        Ok(())
+        Ok(Some(Built { call, request }))
     }
 }
 
@@ -198,11 +198,17 @@ impl Plan {
     }
 
     /// Makes the calls, once each.
-    pub async fn send(&mut self, core: &Core, caller: &Caller, record: &Record) -> Result<Vec<Step>, Stopped> {
+    pub async fn send(
+        &mut self,
+        core: &Core,
+        caller: &Caller,
+        record: &Record,
+        first: Option<Built>,
+    ) -> Result<Vec<Step>, Stopped> {
         let declared = self.declared();
         let error = self.errors().0.to_owned();
         let mut made = Vec::new();
-        if let Some(Built { call, request }) = self.first.take() {
+        if let Some(Built { call, request }) = first {
             let began = Instant::now();
             let answer = match core.road.call(&call, request).await {
                 Ok(answer) => answer,

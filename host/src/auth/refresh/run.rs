@@ -111,7 +111,7 @@ impl Core {
                 let waiting = || Failure::Transient { reason: "an earlier try failed a moment ago".to_owned() };
                 return Err(turn.failure.clone().unwrap_or_else(waiting));
             }
-            let mut plan = self.plan(caller, &record, &group, &target).await?;
+            let (mut plan, first) = self.plan(caller, &record, &group, &target).await?;
             let name = target.name();
             let before = turn.is_uncertain(&name).cloned();
             if let Some(intent) = &before
@@ -133,7 +133,7 @@ impl Core {
             let lease = Held { turn: leased, generation: turn_generation + 1 };
             calls += 1;
             reach("refresh-before-send");
-            let sent = plan.send(self, caller, &record).await;
+            let sent = plan.send(self, caller, &record, first).await;
             reach("refresh-after-reply");
             let required = |name: &str| match plan.login {
                 true => plan.method.tokens.iter().any(|token| token.name == name && !token.optional),
