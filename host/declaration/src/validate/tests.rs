@@ -99,6 +99,13 @@ fn input(name: &str) -> Value {
     json!([{ "input": { "name": name, "encodings": [] } }])
 }
 
+fn sigv4(access_key: Value, secret_key: Value, region: Value) -> Value {
+    json!({ "sign": { "aws-sigv4": {
+        "access-key": access_key, "secret-key": secret_key, "session-token": null, "region": region,
+        "service": [{ "text": "s3" }],
+    } } })
+}
+
 #[test]
 fn the_sound_one_is_sound() {
     assert_eq!(validate(&serde_json::from_value(sound()).unwrap()), []);
@@ -152,9 +159,23 @@ fn each_rule_names_its_field() {
             json!({ "input": { "name": "shop", "encodings": [] } }),
             "base[2]: `{shop}` would decide the whole host",
         ),
-        ("/base/1/input/name".into(), json!("region"), "base[1]: `{region}` may not become part of a host"),
+        ("/base/1/input/name".into(), json!("region"), "base: the base lies outside reach.origins"),
+        ("/inputs/0/kind".into(), json!("text"), "base[1]: `{shop}` may not become part of a host"),
         ("/base/1/input/encodings".into(), json!(["percent"]), "base[1]: `{shop}` may not become part of a host"),
-        ("/base/0".into(), json!({ "text": "https://a." }), "base[1]: a placeholder would become part of the host"),
+        ("/base/0".into(), json!({ "text": "https://a." }), "base: the base lies outside reach.origins"),
+        ("/base/0".into(), json!({ "text": "https://A-" }), "base[2]: `A-` is no beginning of a host name"),
+        ("/inputs/0/hosts".into(), json!([".example.com"]), "inputs[0].hosts: only an input of kind `base-url`"),
+        ("/inputs/0/hosts".into(), json!([".com"]), "inputs[0].hosts[0]: `.com` is open to everybody"),
+        (
+            "/reach/origins/1".into(),
+            json!({ "choice": [{ "text": "https://" }, input("region")[0]] }),
+            "reach.origins[1]: ",
+        ),
+        (
+            "/reach/origins/1".into(),
+            json!({ "choice": [{ "text": "https://api.example.com/" }, input("region")[0]] }),
+            "reach.origins[1]: it is no origin with choices",
+        ),
         ("/reach/origins".into(), json!([]), "reach.origins: the app reaches nothing"),
         (
             "/reach/origins/1".into(),
@@ -277,6 +298,37 @@ fn each_rule_names_its_field() {
             "/methods/0/rule-sets/0/rules/0/header/value".into(),
             json!([{ "text": "x" }]),
             "methods[0].rule-sets[0]: no rule of `default` holds a token",
+        ),
+        // Bodies, paths, signatures.
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "body": { "name": "a&b", "value": input("region") } }),
+            "methods[1].rule-sets[0].rules[1].body.name: ",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "body": { "name": "/a~2", "value": input("region") } }),
+            "methods[1].rule-sets[0].rules[1].body.name: `/a~2` is no JSON Pointer",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "path": token("user") }),
+            "methods[1].rule-sets[0].rules[1].path: `x` is no row of path segments",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            sigv4(input("region"), token("pass"), token("user")),
+            "methods[1].rule-sets[0].rules[1].sign.aws-sigv4.region: it stands in the clear",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            sigv4(token("user"), input("region"), input("region")),
+            "methods[1].rule-sets[0].rules[1].sign.aws-sigv4.secret-key: the key that signs is a secret",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "sign": "hook" }),
+            "methods[1].rule-sets[0].rules[1]: this version does not act on hooks that sign",
         ),
         // OAuth.
         (
