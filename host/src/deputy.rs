@@ -5,6 +5,7 @@
 mod accounts;
 mod actions;
 mod apps;
+mod control;
 mod error;
 mod hooks;
 mod requests;

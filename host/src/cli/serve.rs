@@ -54,6 +54,7 @@ pub async fn run(args: Args, deputy: Deputy, caller: &Caller, output: &Output) -
     let work = deputy.serve_work();
     let worked = tokio::select! {
         worked = work => worked,
+        () = deputy.answer_others() => Ok(()),
         _ = terminated.recv() => Ok(()),
         result = tokio::signal::ctrl_c() => result.map_err(|error| Error::new("signal_failed", error.to_string())),
     };

@@ -218,7 +218,7 @@ pub async fn watch(events: &mut Receiver<Event>, output: &Output) {
 fn told(event: &Event) -> Option<String> {
     match &event.what {
         Happened::Begun { step, item, attempt } => {
-            Some(format!("  {DIM}begins {}{DIM:#}", place(step, *item, *attempt)))
+            Some(format!("  {DIM}begins {} of {}{DIM:#}", place(step, *item, *attempt), event.run))
         }
         Happened::Log { step, item, line } => {
             let level = format!("{:?}", line.level).to_lowercase();

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::control::{self, Question, RunParts};
 use super::workflow_check::Ready;
 use super::{Caller, Deputy, Error, Program, WorkflowFile};
 use crate::account::AccountError;
@@ -136,7 +137,8 @@ pub struct LocalRun {
     pub end: RunEnd,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WorkflowRuns {
     pub name: String,
     pub state: Option<RunState>,
@@ -151,7 +153,7 @@ pub struct WorkflowRemoved {
     pub removed: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Cancelled {
     pub runs: Vec<RunHead>,
 }
@@ -398,7 +400,17 @@ impl Deputy {
         Ok(LocalRun { run, state, output: output(&attempts), attempts, end })
     }
 
+    /// Here, or of the process that has the store.
     pub async fn workflow_runs(&self, caller: &Caller, list: WorkflowRuns) -> Result<RunsPage, Error> {
+        match self.runs_here(caller, list.clone()).await {
+            Err(error) if control::is_elsewhere(&error) => {
+                control::ask(&self.config.data, &Question::Runs { list }, error).await
+            }
+            page => page,
+        }
+    }
+
+    pub(super) async fn runs_here(&self, caller: &Caller, list: WorkflowRuns) -> Result<RunsPage, Error> {
         let records = self.engine().await?.records();
         let after = match &list.after {
             None => None,
@@ -414,8 +426,18 @@ impl Deputy {
         Ok(page)
     }
 
-    /// A run with its steps: state, times, output, error, logs, requests.
+    /// A run with its steps: state, times, output, error, logs, requests. Here, or of the process that has the store.
     pub async fn run_show(&self, caller: &Caller, run: &str) -> Result<RunView, Error> {
+        match self.run_here(caller, run).await {
+            Err(error) if control::is_elsewhere(&error) => {
+                let question = Question::Run { run: run.to_owned() };
+                Ok(control::ask::<RunParts>(&self.config.data, &question, error).await?.into())
+            }
+            view => view,
+        }
+    }
+
+    pub(super) async fn run_here(&self, caller: &Caller, run: &str) -> Result<RunView, Error> {
         let id = run_id(run)?;
         let records = self.engine().await?.records();
         let head = records.must_be_run(&caller.owner, &id).await?;
@@ -433,11 +455,23 @@ impl Deputy {
 
     /// Whether some other process may be at work on runs of this store while this one looks on.
     pub async fn runs_elsewhere(&self) -> Result<bool, Error> {
-        Ok(!self.engine().await?.records().is_exclusive())
+        match self.engine().await {
+            Err(error) if control::is_elsewhere(&error) => Ok(true),
+            engine => Ok(!engine?.records().is_exclusive()),
+        }
     }
 
-    /// Ends one run, or all of a workflow that have not ended.
+    /// Ends one run, or all of a workflow that have not ended; here, or in the process that has the store.
     pub async fn workflow_cancel(&self, caller: &Caller, what: &str) -> Result<Cancelled, Error> {
+        match self.cancel_here(caller, what).await {
+            Err(error) if control::is_elsewhere(&error) => {
+                control::ask(&self.config.data, &Question::Cancel { what: what.to_owned() }, error).await
+            }
+            cancelled => cancelled,
+        }
+    }
+
+    pub(super) async fn cancel_here(&self, caller: &Caller, what: &str) -> Result<Cancelled, Error> {
         let engine = self.engine().await?;
         if let Ok(run) = what.parse::<RunId>() {
             return Ok(Cancelled { runs: vec![engine.cancel(&caller.owner, &run).await?] });
