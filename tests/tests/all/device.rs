@@ -43,6 +43,6 @@ async fn a_code_that_is_refused_connects_nothing() {
 async fn an_app_without_a_device_url_says_so() {
     let peer = Peer::start();
     let deputy = crate::support::apps::with_client(&peer).await;
-    let error = deputy.fails(&["connect", "oidc", "--device"]);
-    assert_eq!(error["code"], "usage", "{error}");
+    let ended = deputy.run(&["connect", "oidc", "--device", "--json"]);
+    assert_eq!((ended.code(), &ended.last_json()["error"]["code"]), (Some(2), &"usage".into()), "{ended}");
 }
