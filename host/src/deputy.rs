@@ -58,6 +58,8 @@ pub struct Deputy {
     opened: tokio::sync::OnceCell<Opened>,
     /// What this process does for as long as it runs; others read it where the store is in use.
     role: OnceLock<&'static str>,
+    /// Where this process listens, once it serves.
+    listening: OnceLock<std::net::SocketAddr>,
 }
 
 /// What stands behind the store: opened by the first verb that needs it.
@@ -88,6 +90,7 @@ impl Deputy {
             steps,
             opened: tokio::sync::OnceCell::new(),
             role: OnceLock::new(),
+            listening: OnceLock::new(),
         })
     }
 

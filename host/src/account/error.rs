@@ -100,6 +100,9 @@ impl AccountError {
             Self::Auth(error) => error.fix(),
             Self::Egress(error) => error.fix(),
             Self::NotFound { nearest: Some(nearest), .. } => Some(format!("did you mean {nearest}?")),
+            Self::NotFound { name, .. } if name.starts_with("acc_") => {
+                Some("it was deleted: name another account, in a workflow's file too, and deploy that again".to_owned())
+            }
             Self::NotFound { .. } => Some("see `deputy account list`, or `deputy connect`".to_owned()),
             Self::Ambiguous { .. } => Some("name one of them".to_owned()),
             Self::Moved { .. } => Some("the store was changed from outside: restore it from a backup".to_owned()),

@@ -27,6 +27,12 @@ pub fn show_deployed(deployed: &WorkflowDeployed) -> String {
     if !deployed.enabled {
         text.push_str(&format!("{BAD}it is disabled{BAD:#}: deputy workflow enable {}\n", deployed.name));
     }
+    for rebound in &deployed.rebound {
+        text.push_str(&format!(
+            "{BAD}another account{BAD:#} for `{}` of step {}: {} instead of {}\n",
+            rebound.prop, rebound.step, rebound.to, rebound.from
+        ));
+    }
     triggers(&deployed.hooks, &deployed.schedules, &mut text);
     for command in &deployed.next {
         text.push_str(&format!("{DIM}next:{DIM:#} {command}\n"));

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::workflow_check::Ready;
 use super::{Caller, Deputy, Error, Program, WorkflowFile};
+use crate::account::AccountError;
 use crate::caller::Via;
 use crate::ids::{AccountId, RunId};
 use crate::step::PropKind;
@@ -42,8 +43,20 @@ pub struct WorkflowDeployed {
     pub enabled: bool,
     pub hooks: Vec<Hook>,
     pub schedules: Vec<ScheduleView>,
+    /// Props whose account is another than that of the version before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rebound: Vec<Rebound>,
     /// Commands that come next.
     pub next: Vec<String>,
+}
+
+/// A prop that gets another account.
+#[derive(Debug, Serialize)]
+pub struct Rebound {
+    pub step: String,
+    pub prop: String,
+    pub from: String,
+    pub to: String,
 }
 
 /// The address of an HTTP trigger.
@@ -153,6 +166,7 @@ impl Deputy {
         let ready = self.workflow_ready(caller, file).await?;
         let bindings = self.bindings(&ready).await?;
         let Ready { checked: Checked { workflow, .. }, programs } = ready;
+        let rebound = self.rebound(caller, &workflow.name, &bindings).await?;
         let deployment = Deployment { workflow, source: file.text.clone(), bindings, due: BTreeMap::new() };
         let placed = self.engine().await?.deploy(&caller.owner, deployment.clone(), &programs).await?;
         let name = placed.deployed.name.clone();
@@ -166,9 +180,38 @@ impl Deputy {
             version: placed.deployed.version,
             deployed: placed.is_new,
             enabled: placed.deployed.enabled,
+            rebound,
             name,
             next,
         })
+    }
+
+    /// What a deployment changes in accounts: a file does not know of `account replace`.
+    async fn rebound(&self, caller: &Caller, name: &str, new: &Bindings) -> Result<Vec<Rebound>, Error> {
+        let opened = self.opened().await?;
+        let Some(old) = opened.engine.records().deployed(&caller.owner, name).await? else { return Ok(Vec::new()) };
+        let mut rebound = Vec::new();
+        for (step, props) in &old.value.bindings {
+            for (prop, binding) in props {
+                let now = new.get(step).and_then(|props| props.get(prop));
+                if let Some(now) = now.filter(|now| now.account != binding.account) {
+                    let from = self.account_name(caller, &binding.account).await?;
+                    let to = self.account_name(caller, &now.account).await?;
+                    rebound.push(Rebound { step: step.clone(), prop: prop.clone(), from, to });
+                }
+            }
+        }
+        Ok(rebound)
+    }
+
+    /// `app/nickname`; of an account that is gone its id, and that it is gone.
+    async fn account_name(&self, caller: &Caller, id: &AccountId) -> Result<String, Error> {
+        match self.opened().await?.accounts.show(caller, id.as_str()).await {
+            Ok(account) => Ok(account.name),
+            Err(AccountError::NotFound { .. }) => Ok(format!("{id} (deleted)")),
+            // Damaged, or sealed with another key: shown by what is known of it.
+            Err(_) => Ok(id.to_string()),
+        }
     }
 
     /// Each account of a checked file with the scopes that its step needs.
@@ -217,7 +260,7 @@ impl Deputy {
     }
 
     fn hooks_of(&self, deployed: &Deployed, triggers: &[Trigger]) -> Vec<Hook> {
-        let base = self.config.serve.base();
+        let base = self.config.serve.base(self.listening.get().copied());
         let hooks = triggers.iter().filter_map(|trigger| match trigger {
             Trigger::Http(http) => Some(match (&http.verify, &deployed.hook) {
                 (Verify::Signature(signature), _) => Hook {
@@ -264,8 +307,7 @@ impl Deputy {
             for (prop, binding) in props {
                 let id = &binding.account;
                 if !names.contains_key(id) {
-                    let account = opened.accounts.show(caller, id.as_str()).await;
-                    names.insert(id.clone(), account.map_or_else(|_| id.to_string(), |account| account.name));
+                    names.insert(id.clone(), self.account_name(caller, id).await?);
                 }
                 let name = names.get(id).cloned().unwrap_or_default();
                 accounts.entry(step.clone()).or_default().insert(prop.clone(), name);
