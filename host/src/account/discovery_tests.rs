@@ -56,6 +56,7 @@ impl TokenRoad for Script {
         let answer = |(status, body): (u16, &str)| TokenAnswer {
             status,
             retry_after: None,
+            headers: Default::default(),
             body: Zeroizing::new(body.as_bytes().to_vec()),
         };
         Box::pin(std::future::ready(reply.map(answer)))

@@ -147,7 +147,7 @@ pub async fn poll(
         }
     };
     reach("connect-after-reply");
-    if granted(declared, &answer) {
+    if granted(declared, &answer).is_some() {
         return Ok(Polled::Obtained(redeemed(rows, road, caller, &parties, flow, answer, received).await?));
     }
     match code_of(declared, &answer).as_deref() {

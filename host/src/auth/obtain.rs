@@ -89,7 +89,7 @@ pub async fn exchange(
     let answer = road.call(&call, request).await.map_err(|error| failed(error.to_string()))?;
     let received = Received { at: rows.now(), took: began.elapsed() };
     reach("connect-after-reply");
-    if granted(declared, &answer) {
+    if granted(declared, &answer).is_some() {
         return redeemed(rows, road, caller, &parties, flow, answer, received).await;
     }
     let secrets: Vec<&[u8]> = [Some(code), credentials.secret].into_iter().flatten().map(Secret::expose).collect();
@@ -97,10 +97,10 @@ pub async fn exchange(
     Err(refusal(app, class, reason))
 }
 
-/// The reply says yes.
-pub(super) fn granted(declared: &OAuth2, answer: &TokenAnswer) -> bool {
-    let reply = Reply::parse(&answer.body).ok();
-    (200..300).contains(&answer.status) && reply.is_some_and(|reply| reply.error(&declared.error).is_none())
+/// The reply, when it says yes.
+pub(super) fn granted(declared: &OAuth2, answer: &TokenAnswer) -> Option<Reply> {
+    let reply = Reply::parse(&answer.body).ok()?;
+    ((200..300).contains(&answer.status) && reply.error(&declared.error).is_none()).then_some(reply)
 }
 
 /// The tokens of the reply to a code, and of the calls that follow it.
