@@ -7,6 +7,7 @@
 
 mod actions;
 mod calls;
+mod category;
 mod inputs;
 mod method;
 mod oauth2;
@@ -24,6 +25,7 @@ use std::fmt;
 use crate::template::{self, Fault, Name};
 use crate::types::{App, Part};
 
+pub use category::CATEGORIES;
 pub use text::{is_header_name, is_host_owned_header, is_id, is_name, is_slug};
 
 /// One broken rule.
@@ -195,11 +197,14 @@ fn identity(check: &mut Check<'_>) {
     check.words("name", "name", &app.name, 80);
     check.words("summary", "summary", &app.summary, 300);
     for (index, category) in app.categories.iter().enumerate() {
-        if !is_slug(category) {
-            let help = "lower-case letters, digits and hyphens";
+        if !CATEGORIES.contains(&category.as_str()) {
+            let help = crate::suggest::nearest(category, CATEGORIES)
+                .map_or_else(|| format!("one of {}", CATEGORIES.join(", ")), |near| format!("did you mean `{near}`?"));
             check.fail_with(format!("categories[{index}]"), format!("`{category}` is no category"), help);
         }
     }
+    let names = app.categories.iter().enumerate().map(|(at, category)| (format!("categories[{at}]"), category));
+    check.unique("category", names);
     for (path, link) in [("homepage", &app.homepage), ("docs", &app.docs)] {
         check.link(path, link.as_deref());
     }
