@@ -69,7 +69,7 @@ pub(super) fn read(reader: &mut Reader<'_>, texts: &Texts, beside: &Beside) -> O
         categories: reader.strings(&root, "categories", ""),
         homepage: reader.optional(&root, "homepage", ""),
         docs: reader.optional(&root, "docs", ""),
-        logo: None,
+        logo: logo(reader, beside),
         evidence: evidence(reader, &root),
         reach: reach(reader, &root, &base, &inputs, names),
         headers: root.get("headers").map_or_else(Vec::new, |value| headers(reader, value)),
@@ -81,6 +81,17 @@ pub(super) fn read(reader: &mut Reader<'_>, texts: &Texts, beside: &Beside) -> O
         methods,
         base,
     })
+}
+
+/// The `logo.svg` beside the `app.toml`.
+fn logo(reader: &mut Reader<'_>, beside: &Beside) -> Option<String> {
+    match beside.logo.as_ref()? {
+        Ok(text) => Some(text.clone()),
+        Err(message) => {
+            reader.fault(0..0, message, None);
+            None
+        }
+    }
 }
 
 /// `api_key` → `Api key`: what a person reads where the author gave no label.

@@ -1,4 +1,4 @@
-//! What stands beside an `app.toml`: the scripts that it names by `script-file`, and its family above it.
+//! What stands beside an `app.toml`: the scripts that it names by `script-file`, its logo, and its family above it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,13 +6,15 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use crate::validate::{MAX_SCRIPT_BYTES, is_slug};
+use crate::validate::{MAX_LOGO_BYTES, MAX_SCRIPT_BYTES, is_slug};
 
 /// What stands beside an `app.toml`: the text of each script that it names, or why it could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beside {
     scripts: BTreeMap<String, Result<String, String>>,
     family: Option<Result<Family, String>>,
+    /// The text of `logo.svg`; none where there is no such file.
+    pub(super) logo: Option<Result<String, String>>,
 }
 
 /// A file of facts that apps share.
@@ -22,6 +24,8 @@ struct Family {
     text: String,
 }
 
+/// Beside the `app.toml`.
+const LOGO: &str = "logo.svg";
 /// The folder of families, in the app's folder or one not far above it.
 const FAMILIES: &str = "_families";
 /// An app stands in `<apps>/<letter>/<slug>`.
@@ -38,7 +42,9 @@ impl Beside {
             actions.filter_map(|action| action.get_ref().get("script-file").and_then(|name| name.get_ref().as_str()));
         let scripts = named.map(|name| (name.to_owned(), script(folder, name))).collect();
         let extends = root.get_ref().get("extends").and_then(|name| name.get_ref().as_str().map(str::to_owned));
-        Self { scripts, family: extends.map(|name| family(folder, &name)) }
+        let logo = folder.join(LOGO);
+        let logo = fs::symlink_metadata(&logo).is_ok().then(|| plain_file(&logo, LOGO, MAX_LOGO_BYTES as u64));
+        Self { scripts, family: extends.map(|name| family(folder, &name)), logo }
     }
 
     /// The file and the text of the family that was found.
@@ -88,18 +94,14 @@ fn family(folder: &Path, name: &str) -> Result<Family, String> {
     }
     let whole = std::path::absolute(folder).map_err(|error| format!("cannot find the family `{name}`: {error}"))?;
     let file = format!("{name}.toml");
-    let found =
-        whole.ancestors().take(FOLDERS_ABOVE + 1).map(|above| above.join(FAMILIES)).find(|found| found.is_dir());
+    let found = whole.ancestors().take(FOLDERS_ABOVE + 1).map(|above| above.join(FAMILIES)).find(|found| found.is_dir());
     let Some(families) = found else {
         return Err(format!("the family `{name}` is not there: no folder `{FAMILIES}` stands near the app"));
     };
     let text = plain_file(&families.join(&file), &format!("{FAMILIES}/{file}"), MAX_FAMILY_BYTES)?;
     // As near to what the author typed as the app's own file is.
     let shown = families.join(&file);
-    let shown = std::env::current_dir()
-        .ok()
-        .and_then(|here| shown.strip_prefix(here).ok().map(Path::to_owned))
-        .unwrap_or(shown);
+    let shown = std::env::current_dir().ok().and_then(|here| shown.strip_prefix(here).ok().map(Path::to_owned)).unwrap_or(shown);
     Ok(Family { file: shown.display().to_string(), text })
 }
 

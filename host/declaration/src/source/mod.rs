@@ -92,7 +92,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<App, Problems> {
     parse_with(file_name, text, &Beside::default())
 }
 
-/// As [`parse`], with what stands beside it: scripts and the family.
+/// As [`parse`], with what stands beside it: scripts, the logo, the family.
 pub fn parse_with(file_name: &str, text: &str, beside: &Beside) -> Result<App, Problems> {
     let family = beside.family_text();
     let texts = family::Texts::new(text, family.map(|(_, text)| text));

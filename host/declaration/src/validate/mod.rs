@@ -9,6 +9,7 @@ mod actions;
 mod calls;
 mod category;
 mod inputs;
+mod logo;
 mod method;
 mod oauth2;
 mod pagination;
@@ -51,11 +52,15 @@ pub const MAX_DECLARATION_BYTES: usize = 512 << 10;
 /// The largest script of an action, in bytes.
 pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
 
+/// The largest logo, in bytes.
+pub const MAX_LOGO_BYTES: usize = 16 << 10;
+
 /// All broken rules, in the order of the declaration; empty when it is sound.
 pub fn validate(app: &App) -> Vec<Finding> {
     let mut check = Check { app, findings: Vec::new() };
     text::texts(&mut check);
     identity(&mut check);
+    logo::logo(&mut check);
     inputs::inputs(&mut check);
     method::methods(&mut check);
     reach::base_and_reach(&mut check);
