@@ -4,6 +4,7 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::beside::Beside;
+use super::family::Texts;
 use super::inputs::inputs;
 use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
 use super::{actions, method, pagination, signals};
@@ -12,8 +13,9 @@ use crate::types::{
     App, DefaultHeader, Evidence, EvidenceLevel, Input, LabelOrigin, Origin, Param, Part, Reach, Template, TestRequest,
 };
 
-const APP: [&str; 16] = [
+const APP: [&str; 17] = [
     "slug",
+    "extends",
     "name",
     "summary",
     "categories",
@@ -32,16 +34,15 @@ const APP: [&str; 16] = [
 ];
 
 /// None when the text is no TOML, or too broken to go on.
-pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
-    let text = reader.text;
-    let (root, errors) = toml::de::DeTable::parse_recoverable(text);
-    for error in &errors {
-        reader.fault(error.span().unwrap_or(0..0), error.message(), None);
+pub(super) fn read(reader: &mut Reader<'_>, texts: &Texts, beside: &Beside) -> Option<App> {
+    let root = texts.tables(reader)?;
+    let root = entries(&root, 0..0);
+    if let Some(value) = root.get("extends")
+        && let Some(name) = reader.text_of(value, "extends", "extends")
+        && let Err(message) = beside.family(&name)
+    {
+        reader.fault(value.span(), message, None);
     }
-    if !errors.is_empty() {
-        return None;
-    }
-    let root = entries(root.get_ref(), 0..0);
     reader.known(&root, "an app", &APP);
     let inputs = root.get("inputs").map_or_else(Vec::new, |value| inputs(reader, value));
     let input_names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
@@ -68,7 +69,7 @@ pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
         categories: reader.strings(&root, "categories", ""),
         homepage: reader.optional(&root, "homepage", ""),
         docs: reader.optional(&root, "docs", ""),
-        logo: None,
+        logo: logo(reader, beside),
         evidence: evidence(reader, &root),
         reach: reach(reader, &root, &base, &inputs, names),
         headers: root.get("headers").map_or_else(Vec::new, |value| headers(reader, value)),
@@ -80,6 +81,17 @@ pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
         methods,
         base,
     })
+}
+
+/// The `logo.svg` beside the `app.toml`.
+fn logo(reader: &mut Reader<'_>, beside: &Beside) -> Option<String> {
+    match beside.logo.as_ref()? {
+        Ok(text) => Some(text.clone()),
+        Err(message) => {
+            reader.fault(0..0, message, None);
+            None
+        }
+    }
 }
 
 /// `api_key` → `Api key`: what a person reads where the author gave no label.

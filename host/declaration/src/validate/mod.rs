@@ -7,7 +7,9 @@
 
 mod actions;
 mod calls;
+mod category;
 mod inputs;
+mod logo;
 mod method;
 mod oauth2;
 mod pagination;
@@ -24,6 +26,7 @@ use std::fmt;
 use crate::template::{self, Fault, Name};
 use crate::types::{App, Part};
 
+pub use category::CATEGORIES;
 pub use text::{is_header_name, is_host_owned_header, is_id, is_name, is_slug};
 
 /// One broken rule.
@@ -49,11 +52,15 @@ pub const MAX_DECLARATION_BYTES: usize = 512 << 10;
 /// The largest script of an action, in bytes.
 pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
 
+/// The largest logo, in bytes.
+pub const MAX_LOGO_BYTES: usize = 16 << 10;
+
 /// All broken rules, in the order of the declaration; empty when it is sound.
 pub fn validate(app: &App) -> Vec<Finding> {
     let mut check = Check { app, findings: Vec::new() };
     text::texts(&mut check);
     identity(&mut check);
+    logo::logo(&mut check);
     inputs::inputs(&mut check);
     method::methods(&mut check);
     reach::base_and_reach(&mut check);
@@ -195,11 +202,14 @@ fn identity(check: &mut Check<'_>) {
     check.words("name", "name", &app.name, 80);
     check.words("summary", "summary", &app.summary, 300);
     for (index, category) in app.categories.iter().enumerate() {
-        if !is_slug(category) {
-            let help = "lower-case letters, digits and hyphens";
+        if !CATEGORIES.contains(&category.as_str()) {
+            let help = crate::suggest::nearest(category, CATEGORIES)
+                .map_or_else(|| format!("one of {}", CATEGORIES.join(", ")), |near| format!("did you mean `{near}`?"));
             check.fail_with(format!("categories[{index}]"), format!("`{category}` is no category"), help);
         }
     }
+    let names = app.categories.iter().enumerate().map(|(at, category)| (format!("categories[{at}]"), category));
+    check.unique("category", names);
     for (path, link) in [("homepage", &app.homepage), ("docs", &app.docs)] {
         check.link(path, link.as_deref());
     }

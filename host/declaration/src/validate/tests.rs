@@ -13,7 +13,7 @@ fn sound() -> Value {
         slug = "example"
         name = "Example"
         summary = "An example."
-        categories = ["tools"]
+        categories = ["productivity"]
         homepage = "https://example.com"
         base = "https://{shop}.example.com/v1"
         headers.X-Version = "1"
@@ -413,8 +413,8 @@ fn a_pinned_base_is_whole_and_its_own() {
 
 #[test]
 fn a_declaration_has_a_size() {
-    let many: Vec<_> = (0..40_000).map(|at| json!(format!("category-{at}"))).collect();
-    assert!(broken("/categories", json!(many)).iter().any(|finding| finding.contains("the declaration is")));
+    let many: Vec<_> = (0..40_000).map(|at| json!(format!("/a-long-path-{at}"))).collect();
+    assert!(broken("/reach/paths", json!(many)).iter().any(|finding| finding.contains("the declaration is")));
 }
 
 #[test]
