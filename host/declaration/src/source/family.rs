@@ -71,7 +71,7 @@ fn table<'t>(reader: &mut Reader<'_>, text: &'t str) -> Option<DeTable<'t>> {
 /// What the app says wins; tables merge deeply.
 fn merge<'t>(own: &mut DeTable<'t>, family: DeTable<'t>) {
     for (key, value) in family {
-        match own.get_mut(key.get_ref()) {
+        match own.get_mut(key.get_ref().as_ref()) {
             None => {
                 own.insert(key, value);
             }
