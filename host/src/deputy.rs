@@ -5,6 +5,7 @@
 mod accounts;
 mod actions;
 mod apps;
+mod control;
 mod error;
 mod hooks;
 mod requests;
@@ -27,6 +28,8 @@ pub use uses::{AccountDetail, AccountReplaced, MissingScopes};
 pub use work::Worker;
 pub use workflow_check::{StepSummary, WorkflowChecked, WorkflowFile};
 pub use workflows::*;
+
+pub use deputy_declaration::types::Input;
 
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
@@ -56,6 +59,8 @@ pub struct Deputy {
     opened: tokio::sync::OnceCell<Opened>,
     /// What this process does for as long as it runs; others read it where the store is in use.
     role: OnceLock<&'static str>,
+    /// Where this process listens, once it serves.
+    listening: OnceLock<std::net::SocketAddr>,
 }
 
 /// What stands behind the store: opened by the first verb that needs it.
@@ -86,6 +91,7 @@ impl Deputy {
             steps,
             opened: tokio::sync::OnceCell::new(),
             role: OnceLock::new(),
+            listening: OnceLock::new(),
         })
     }
 

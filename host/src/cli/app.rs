@@ -179,8 +179,12 @@ fn describe(detail: &AppDetail) -> String {
         if let Some(help) = &method.help {
             fact("", format!("  {help}"));
         }
-        if let Some(docs) = &method.docs {
-            fact("", format!("  {docs}"));
+        fact("", method.docs.as_ref().map(|docs| format!("  docs: {docs}")).unwrap_or_default());
+        if let Some(setup) = &method.setup {
+            fact("", format!("  its OAuth client: {}", setup.url.as_deref().unwrap_or("register one at the provider")));
+            for (at, step) in setup.steps.iter().enumerate() {
+                fact("", format!("    {}. {step}", at + 1));
+            }
         }
         for (name, rules) in method.rule_sets.iter().zip(&method.rules) {
             let set = if method.rule_sets.len() > 1 { format!("--as {name}: ") } else { "sends ".to_owned() };

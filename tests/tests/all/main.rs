@@ -5,12 +5,15 @@
 mod actions;
 mod crash;
 mod demo_provider;
+mod device;
+mod exchange;
 mod faults;
 mod gate;
 mod house;
 mod markers;
 mod packages;
 mod peer;
+mod quirks;
 mod refresh;
 mod script_env;
 mod steps;
