@@ -111,7 +111,7 @@ impl Accounts {
         let obtained = match &method.kind {
             AuthKind::Exchange(exchange) => {
                 let (app, pasted) = (&pinned.app, connect.tokens);
-                let login = login(&self.rows, &*self.road, caller, app, method, exchange, &inputs.values, pasted);
+                let login = login(&self.rows, &*self.road, caller, app, method, &inputs.values, pasted);
                 login.await?
             }
             AuthKind::Keys | AuthKind::OAuth2Code(_) => {

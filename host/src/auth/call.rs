@@ -195,12 +195,10 @@ fn basic(party: &Party<'_>, rule: &BasicRule, values: &Values) -> Result<HeaderV
     sensitive(value.as_bytes())
 }
 
-/// With its content type.
-fn body<'a>(
-    party: &Party<'_>,
-    body: &'a CallBody,
-    values: &Values,
-) -> Result<Option<(&'a str, Zeroizing<Vec<u8>>)>, AuthError> {
+/// A body with its content type.
+type Typed<'a> = (&'a str, Zeroizing<Vec<u8>>);
+
+fn body<'a>(party: &Party<'_>, body: &'a CallBody, values: &Values) -> Result<Option<Typed<'a>>, AuthError> {
     Ok(match body {
         CallBody::None => None,
         CallBody::Form(fields) => {

@@ -143,7 +143,7 @@ fn given(
             input.source == InputSource::Client || (input.kind == InputKind::BaseUrl && input.hosts.is_empty())
         })
         .collect();
-    for name in given.keys().filter(|name| !known.iter().any(|input| input.name == **name)) {
+    if let Some(name) = given.keys().find(|name| !known.iter().any(|input| input.name == **name)) {
         if app.inputs.iter().any(|input| input.name == *name) {
             let reason = "each account has its own: it is given at connect".to_owned();
             return Err(AuthError::Input { name: name.clone(), reason });

@@ -67,10 +67,12 @@ pub async fn login(
     caller: &Caller,
     app: &App,
     method: &AuthMethod,
-    exchange: &Exchange,
     inputs: &BTreeMap<String, String>,
     pasted: BTreeMap<String, Secret>,
 ) -> Result<Obtained, AuthError> {
+    let AuthKind::Exchange(exchange) = &method.kind else {
+        return Err(AuthError::Internal(format!("`{}` of {} has no login", method.id, app.slug)));
+    };
     let tokens = pasted.iter().map(|(name, secret)| (name.clone(), secret.duplicate())).collect();
     let mut values = Values { inputs: inputs.clone(), tokens, ..Values::default() };
     let party = Party { caller, app, method, account: None, purpose: "token" };

@@ -124,7 +124,7 @@ pub(super) async fn redeemed(
         redirect_uri: Some(flow.redirect_uri.clone()),
         ..Values::default()
     };
-    let first = Step::new(answer, received, &declared.error).map_err(|(refusal, _)| failed(refusal.reason(&[])))?;
+    let first = Step::new(answer, received, &declared.error).map_err(|refused| failed(refused.0.reason(&[])))?;
     let party = Party { caller, app, method, account: None, purpose: "token" };
     let count = 1 + declared.then.len();
     let order = Order { calls: &declared.then, name: "then", error: &declared.error, declared: count };

@@ -200,7 +200,7 @@ fn jwt_end(token: &Secret) -> Option<Time> {
     let claims = zeroize::Zeroizing::new(data_encoding::BASE64URL_NOPAD.decode(claims).ok()?);
     let exp = serde_json::from_slice::<Claims>(&claims).ok()?.exp;
     // `as` saturates, and a NaN is refused by the comparison.
-    (exp >= 1.0 && exp < 1e12).then_some(Time((exp * 1000.0) as i64))
+    (1.0..1e12).contains(&exp).then_some(Time((exp * 1000.0) as i64))
 }
 
 fn scopes(value: &Value) -> Option<Vec<String>> {

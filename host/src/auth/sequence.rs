@@ -64,11 +64,11 @@ pub struct Order<'a> {
 
 impl Step {
     /// The refusal comes with its answer: a good status with a half-understood body may be worth keeping.
-    pub fn new(answer: TokenAnswer, received: Received, error: &str) -> Result<Self, (Refusal, TokenAnswer)> {
+    pub fn new(answer: TokenAnswer, received: Received, error: &str) -> Result<Self, Box<(Refusal, TokenAnswer)>> {
         let reply = Reply::parse(&answer.body).ok();
         let refused = reply.as_ref().is_some_and(|reply| reply.error(error).is_some());
         if refused || !(200..300).contains(&answer.status) {
-            return Err((Refusal::of(&answer, error), answer));
+            return Err(Box::new((Refusal::of(&answer, error), answer)));
         }
         Ok(Self { answer, received, reply })
     }
@@ -129,7 +129,8 @@ pub async fn run(
         let received = Received { at: now(), took: began.elapsed() };
         let step = match Step::new(answer, received, order.error) {
             Ok(step) => step,
-            Err((refusal, answer)) => {
+            Err(refused) => {
+                let (refusal, answer) = *refused;
                 return Err(Stopped { why: Why::Refused(refusal), made, answer: Some(answer), at: received.at });
             }
         };
@@ -183,7 +184,7 @@ pub fn complete(
         if found(place, steps, declared, lenient).is_none() {
             let step = steps.get(place_of(place, steps.len(), declared)).or(steps.last());
             return Err(match step {
-                Some(step) => Refusal::without_token(&step.answer, place.access_header.is_none() && place.access != ""),
+                Some(step) => Refusal::without_token(&step.answer, place.access_header.is_none() && !place.access.is_empty()),
                 None => Refusal { status: 0, retry_after: None, code: None, unreadable: None },
             });
         }

@@ -6,9 +6,6 @@ use crate::types::{Rule, Signer};
 pub(super) fn unsupported(check: &mut Check<'_>) {
     let app = check.app;
     let mut found: Vec<(String, &'static str)> = Vec::new();
-    if app.logo.is_some() {
-        found.push(("logo".into(), "logos"));
-    }
     for (at, method) in app.methods.iter().enumerate() {
         let path = format!("methods[{at}]");
         for (set, rules) in method.rule_sets.iter().enumerate() {

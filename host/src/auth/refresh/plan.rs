@@ -118,7 +118,7 @@ impl Core {
         {
             return Err(Failure::Client { reason });
         }
-        let client = self.rows.client(&caller.owner, id).await.map_err(|error| internal(error.into()))?;
+        let client = self.rows.client(&caller.owner, id).await.map_err(internal)?;
         let client = client.ok_or_else(missing)?.value;
         let credentials = client
             .for_endpoints(app, &plan.method, &record.inputs)
@@ -219,7 +219,8 @@ impl Plan {
             let received = Received { at: core.rows.now(), took: began.elapsed() };
             match Step::new(answer, received, &error) {
                 Ok(step) => made.push(step),
-                Err((refusal, answer)) => {
+                Err(refused) => {
+                    let (refusal, answer) = *refused;
                     let (why, answer) = (Why::Refused(refusal), Some(answer));
                     return Err(Stopped { why, made, answer, at: received.at });
                 }

@@ -133,7 +133,7 @@ fn canonical_request(
     let mut fields: Vec<(String, String)> = url
         .query()
         .into_iter()
-        .flat_map(|query| pairs(query))
+        .flat_map(pairs)
         .map(|pair| (pair.name, pair.value.unwrap_or_default()))
         .collect();
     fields.sort();
