@@ -109,7 +109,7 @@ impl Accounts {
         self.free_name(&caller.owner, &connect.app, connect.nickname.as_deref()).await?;
         confirm(&pinned.app, &inputs.values, connect.confirm_host, old.as_ref())?;
         let obtained = match &method.kind {
-            AuthKind::Exchange(exchange) => {
+            AuthKind::Exchange(_) => {
                 let (app, pasted) = (&pinned.app, connect.tokens);
                 let login = login(&self.rows, &*self.road, caller, app, method, &inputs.values, pasted);
                 login.await?

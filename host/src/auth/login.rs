@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use deputy_declaration::template::{self, Name};
-use deputy_declaration::types::{App, AuthMethod, Exchange, InputSource};
+use deputy_declaration::types::{App, AuthKind, AuthMethod, Exchange, InputSource};
 
 use super::call::{Party, Values, templates};
 use super::error::AuthError;

@@ -68,9 +68,14 @@ fn calls(check: &mut Check<'_>, path: &str, method: &AuthMethod, oauth2: &OAuth2
             &["client_id", "client_secret", "redirect_uri", "refresh_token"],
         ),
     };
+    // A token that a later call makes final stands in the earlier replies too, as the one that is traded for it.
+    let traded = method.tokens.iter().filter(|token| {
+        token.reply.as_ref().is_some_and(|reply| !reply.access.is_empty() && reply.access_header.is_none())
+    });
+    let traded: Vec<&str> = traded.map(|token| token.name.as_str()).collect();
     calls::calls(check, &format!("{path}.then"), &oauth2.then, |at| There {
         // The token call is call 0.
-        tokens: calls::before(method, at + 1, true),
+        tokens: calls::before(method, at + 1, true).into_iter().chain(traded.iter().copied()).collect(),
         host: then,
         once: true,
     });
