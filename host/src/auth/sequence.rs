@@ -184,7 +184,9 @@ pub fn complete(
         if found(place, steps, declared, lenient).is_none() {
             let step = steps.get(place_of(place, steps.len(), declared)).or(steps.last());
             return Err(match step {
-                Some(step) => Refusal::without_token(&step.answer, place.access_header.is_none() && !place.access.is_empty()),
+                Some(step) => {
+                    Refusal::without_token(&step.answer, place.access_header.is_none() && !place.access.is_empty())
+                }
                 None => Refusal { status: 0, retry_after: None, code: None, unreadable: None },
             });
         }

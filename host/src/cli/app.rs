@@ -105,7 +105,9 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 let mut text = format!("{GOOD}ok{GOOD:#}\n{}", describe(&checked.detail));
                 if checked.reserved {
                     let slug = &checked.detail.slug;
-                    text.push_str(&format!("{BAD}reserved{BAD:#}: `{slug}` is a built-in app; install this one under another slug\n"));
+                    text.push_str(&format!(
+                        "{BAD}reserved{BAD:#}: `{slug}` is a built-in app; install this one under another slug\n"
+                    ));
                 }
                 for warning in &checked.warnings {
                     let place = format!("{}:{}:{}", warning.file, warning.line, warning.column);

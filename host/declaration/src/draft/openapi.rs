@@ -345,7 +345,8 @@ fn base(url: &str, variables: Option<&Map<String, Value>>, source: &str) -> Opti
     };
     let mut text = absolute.trim_end_matches('/').to_owned();
     let mut inputs: Vec<DraftInput> = Vec::new();
-    while let Some(start) = text.find('{').filter(|start| !text[*start..].starts_with("{\u{1}")) {
+    let mut from = 0;
+    while let Some(start) = text[from..].find('{').map(|at| from + at) {
         let end = start + text[start..].find('}')?;
         let name = text[start + 1..end].to_owned();
         let variable = variables.and_then(|variables| variables.get(&name));
@@ -361,29 +362,31 @@ fn base(url: &str, variables: Option<&Map<String, Value>>, source: &str) -> Opti
         let replacement = if choices.len() > 1 {
             let default = default.filter(|default| choices.contains(default));
             inputs.push(DraftInput { name: name.clone(), choices, default, ..DraftInput::default() });
-            format!("{{\u{1}{name}}}")
+            format!("{{{name}}}")
         } else if start == 0 && end + 1 == host_ends.max(end + 1) {
             inputs.push(DraftInput { name: name.clone(), kind: Some("base-url"), ..DraftInput::default() });
-            format!("{{\u{1}{name}}}")
+            format!("{{{name}}}")
         } else if alone && end < host_ends {
             inputs.push(DraftInput { name: name.clone(), kind: Some("host-label"), ..DraftInput::default() });
-            format!("{{\u{1}{name}}}")
+            format!("{{{name}}}")
         } else if start > host_ends && default.is_none() {
             inputs.push(DraftInput { name: name.clone(), ..DraftInput::default() });
-            format!("{{\u{1}{name}|percent}}")
+            format!("{{{name}|percent}}")
         } else {
             // One value is no choice.
             default.or_else(|| choices.first().cloned())?
         };
         text.replace_range(start..=end, &replacement);
+        from = start + replacement.len();
     }
-    let text = text.replace('\u{1}', "").trim_end_matches('/').to_owned();
+    let text = text.trim_end_matches('/').to_owned();
     let filled = text.replace(['{', '}'], "x").replace("|percent", "");
     let whole = text.starts_with('{');
     let url = Url::parse(&if whole { format!("https://{filled}.example") } else { filled }).ok()?;
     let plain =
         url.scheme() == "https" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    let real = url.host_str().is_some_and(|host| host.contains('.') && !host.ends_with("localhost"));
+    let real =
+        url.host_str().is_some_and(|host| host.trim_end_matches('.').contains('.') && !host.ends_with("localhost"));
     (plain && real).then_some((text, inputs))
 }
 

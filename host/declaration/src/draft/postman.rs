@@ -38,7 +38,8 @@ pub fn postman(text: &str, source: &str, date: &str) -> Result<Draft, DraftError
         draft.slug = named_by_host(&host, date).slug;
     }
     (draft.source, draft.date) = (source.to_owned(), date.to_owned());
-    let about = root.pointer("/info/description").and_then(|about| about.as_str().or_else(|| about.get("content")?.as_str()));
+    let about =
+        root.pointer("/info/description").and_then(|about| about.as_str().or_else(|| about.get("content")?.as_str()));
     draft.summary = about.and_then(sentence).unwrap_or_else(|| format!("The API of {}.", draft.name));
     match origin {
         Some(origin) => draft.base = Some(origin),

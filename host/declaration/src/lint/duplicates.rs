@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Source, Warning, warning};
-use crate::types::App;
+use crate::types::{App, AuthKind, InputKind};
 
 /// The warnings of each source that doubles an earlier one.
 pub(super) fn find(sources: &[Source<'_>]) -> HashMap<usize, Vec<Warning>> {
@@ -16,7 +16,9 @@ pub(super) fn find(sources: &[Source<'_>]) -> HashMap<usize, Vec<Warning>> {
             let message = format!("`{first}` has the same name, but for case, spaces and signs");
             found.entry(at).or_default().push(warning("duplicate", &["name"], message, help));
         }
-        if let Some(first) = doing.insert(does(app), &app.slug) {
+        // Two apps that people run themselves have no host in common.
+        let own_host = app.inputs.iter().any(|input| input.kind == InputKind::BaseUrl && input.hosts.is_empty());
+        if let Some(first) = doing.insert(does(app), &app.slug).filter(|_| !own_host) {
             let message = format!("`{first}` sends the same credentials to the same base");
             found.entry(at).or_default().push(warning("duplicate", &["base"], message, help));
         }
@@ -38,7 +40,12 @@ fn does(app: &App) -> String {
         .map(|method| {
             let mut rules: Vec<_> = method.rule_sets.iter().map(|set| format!("{:?}", set.rules)).collect();
             rules.sort();
-            rules.concat()
+            // Apps of one API are told apart by what they ask to be allowed.
+            let scopes = match &method.kind {
+                AuthKind::OAuth2Code(oauth2) => format!("{:?}", oauth2.scope_lists),
+                AuthKind::Keys | AuthKind::Exchange(_) => String::new(),
+            };
+            rules.concat() + &scopes
         })
         .collect();
     methods.sort();

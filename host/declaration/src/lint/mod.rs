@@ -6,7 +6,6 @@
 //! for apps that are the same twice.
 
 mod duplicates;
-mod links;
 mod methods;
 mod reach;
 #[cfg(test)]
@@ -22,11 +21,10 @@ use crate::source::{Problem, problems, waivers};
 use crate::types::App;
 
 /// All rules that a waiver can name.
-pub const RULES: [&str; 12] = [
+pub const RULES: [&str; 11] = [
     "duplicate",
     "evidence-source",
     "host-suffixes",
-    "http-link",
     "no-scopes",
     "no-test",
     "origin",
@@ -80,7 +78,6 @@ pub fn catalogue<'a>(sources: impl IntoIterator<Item = Source<'a>>) -> Vec<Probl
 fn alone(app: &App) -> Vec<Warning> {
     let mut warnings = Vec::new();
     words::check(app, &mut warnings);
-    links::check(app, &mut warnings);
     reach::check(app, &mut warnings);
     methods::check(app, &mut warnings);
     warnings

@@ -121,7 +121,10 @@ fn plausible(text: &str, whole: bool, keys: &[&str], warnings: &mut Vec<Warning>
             if !host.contains('.') || NOT_PUBLIC.iter().any(|name| dotted.ends_with(name)) {
                 wrong(format!("`{host}` is no public name"), "name the provider's own host");
             } else if !psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known()) {
-                wrong(format!("`{host}` ends with no top level domain that there is"), "look for a slip of the keyboard");
+                wrong(
+                    format!("`{host}` ends with no top level domain that there is"),
+                    "look for a slip of the keyboard",
+                );
             }
         }
         Some(_) => wrong(format!("`{text}` is an address, not a name"), "name the provider's own host"),

@@ -8,7 +8,8 @@ use crate::types::App;
 const SUMMARY_CHARS: usize = 120;
 
 pub(super) fn check(app: &App, warnings: &mut Vec<Warning>) {
-    let help = format!("one sentence of at most {SUMMARY_CHARS} characters that begins large and ends with a full stop");
+    let help =
+        format!("one sentence of at most {SUMMARY_CHARS} characters that begins large and ends with a full stop");
     let mut summary = |message: &str| warnings.push(warning("summary", &["summary"], message, help.clone()));
     if app.summary.chars().count() > SUMMARY_CHARS {
         summary("the summary is long");
@@ -35,14 +36,17 @@ pub(super) fn check(app: &App, warnings: &mut Vec<Warning>) {
 /// A full stop ends a sentence when a large letter follows; `e.g. this` and `Node.js` have none.
 fn sentences(text: &str) -> usize {
     let inner = text.trim_end_matches('.').split(['.', '!', '?']).skip(1);
-    1 + inner.filter(|rest| rest.strip_prefix(' ').and_then(|rest| rest.chars().next()).is_some_and(char::is_uppercase)).count()
+    1 + inner
+        .filter(|rest| rest.strip_prefix(' ').and_then(|rest| rest.chars().next()).is_some_and(char::is_uppercase))
+        .count()
 }
 
-/// An https address, an RFC, or one word: the name of a list.
+/// An https address, an RFC, or names of lists with `; ` between them.
 fn is_source(source: &str) -> bool {
     let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b'@');
     let https = |word: &str| Url::parse(word).is_ok_and(|url| url.scheme() == "https");
+    let list = |word: &str| word.len() > 2 && word.bytes().all(named) && !word.contains("//");
     source.split_whitespace().any(|word| https(word.trim_end_matches([',', ';'])))
         || source.starts_with("RFC ")
-        || (source.len() > 2 && source.bytes().all(named) && !source.contains("//"))
+        || source.split("; ").all(list)
 }

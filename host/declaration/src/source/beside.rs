@@ -94,14 +94,18 @@ fn family(folder: &Path, name: &str) -> Result<Family, String> {
     }
     let whole = std::path::absolute(folder).map_err(|error| format!("cannot find the family `{name}`: {error}"))?;
     let file = format!("{name}.toml");
-    let found = whole.ancestors().take(FOLDERS_ABOVE + 1).map(|above| above.join(FAMILIES)).find(|found| found.is_dir());
+    let found =
+        whole.ancestors().take(FOLDERS_ABOVE + 1).map(|above| above.join(FAMILIES)).find(|found| found.is_dir());
     let Some(families) = found else {
         return Err(format!("the family `{name}` is not there: no folder `{FAMILIES}` stands near the app"));
     };
     let text = plain_file(&families.join(&file), &format!("{FAMILIES}/{file}"), MAX_FAMILY_BYTES)?;
     // As near to what the author typed as the app's own file is.
     let shown = families.join(&file);
-    let shown = std::env::current_dir().ok().and_then(|here| shown.strip_prefix(here).ok().map(Path::to_owned)).unwrap_or(shown);
+    let shown = std::env::current_dir()
+        .ok()
+        .and_then(|here| shown.strip_prefix(here).ok().map(Path::to_owned))
+        .unwrap_or(shown);
     Ok(Family { file: shown.display().to_string(), text })
 }
 

@@ -261,7 +261,10 @@ pub(super) fn literal(check: &mut Check<'_>, path: &str, template: &[Part], faul
 /// What stands at the error's place is shown to people: it must not be a place of tokens, or lie around or in one.
 pub(super) fn error_place(check: &mut Check<'_>, path: &str, method: &AuthMethod, error: &str) {
     let replies = method.tokens.iter().filter_map(|token| token.reply.as_ref());
-    let declared = replies.flat_map(|reply| [Some(reply.access.as_str()), reply.refresh.as_deref()]).flatten();
+    let declared = replies.flat_map(|reply| {
+        let access = reply.access_header.is_none().then_some(reply.access.as_str());
+        [access, reply.refresh.as_deref()].into_iter().flatten()
+    });
     let within =
         |one: &str, other: &str| one == other || one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
     let mut secret = declared.chain(["/access_token", "/refresh_token", "/id_token"]);

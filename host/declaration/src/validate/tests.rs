@@ -337,11 +337,6 @@ fn each_rule_names_its_field() {
             "methods[0].kind.oauth2-code.authorize-url[0]: `{access_token}` is a secret",
         ),
         (
-            at("/authorize-url/3/input/encodings"),
-            json!([]),
-            "methods[0].kind.oauth2-code.authorize-url[3]: `{region}` could leave its place",
-        ),
-        (
             at("/token-url"),
             json!([{ "text": "http://login.example.com/token" }]),
             "methods[0].kind.oauth2-code.token-url[0]: only https://",

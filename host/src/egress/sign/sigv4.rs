@@ -130,12 +130,8 @@ fn canonical_request(
     headers: &HeaderMap,
     payload: &str,
 ) -> (Zeroizing<String>, String) {
-    let mut fields: Vec<(String, String)> = url
-        .query()
-        .into_iter()
-        .flat_map(pairs)
-        .map(|pair| (pair.name, pair.value.unwrap_or_default()))
-        .collect();
+    let mut fields: Vec<(String, String)> =
+        url.query().into_iter().flat_map(pairs).map(|pair| (pair.name, pair.value.unwrap_or_default())).collect();
     fields.sort();
     let query: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
 
