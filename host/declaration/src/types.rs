@@ -218,8 +218,9 @@ choice!(#[allow(clippy::large_enum_variant)] Signer {
     AwsSigv4(AwsSigv4),
     #[serde(rename = "oauth1")]
     OAuth1(OAuth1),
-    Hook,
+    Hook(HookSigner),
 });
+record!(HookSigner { headers: Vec<String>, query: Vec<String> });
 record!(AwsSigv4 {
     access_key: Template,
     secret_key: Template,
