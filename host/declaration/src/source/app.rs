@@ -13,7 +13,7 @@ use crate::types::{
     App, DefaultHeader, Evidence, EvidenceLevel, Input, LabelOrigin, Origin, Param, Part, Reach, Template, TestRequest,
 };
 
-const APP: [&str; 17] = [
+const APP: [&str; 18] = [
     "slug",
     "extends",
     "name",
