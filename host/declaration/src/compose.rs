@@ -9,8 +9,9 @@ use wasm_encoder::{
 };
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::ComponentEncoder;
+use wit_parser::{Resolve, World, WorldId};
 
-use crate::image::DECLARATION;
+use crate::image::{DECLARATION, ImageError};
 
 /// What a hook may import.
 pub const SECRETS: &str = "deputy:app/secrets@0.1.0";
@@ -97,6 +98,53 @@ pub fn compose(declaration: &[u8], hooks: &[u8]) -> Result<Vec<u8>, ComposeError
     }
     whole.section(&aliases).section(&exports);
     Ok(whole.finish())
+}
+
+/// The part of a component that is code of its author's: the hooks, where it is put together as here, else all of it.
+pub fn code(component: &[u8]) -> &[u8] {
+    let mut depth = 0_usize;
+    let mut nested = Vec::new();
+    for payload in Parser::new(0).parse_all(component) {
+        match payload {
+            Ok(Payload::ComponentSection { unchecked_range, .. }) => {
+                if depth == 0 {
+                    nested.push(unchecked_range);
+                }
+                depth += 1;
+            }
+            Ok(Payload::ModuleSection { .. }) => depth += 1,
+            Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
+            Ok(_) => {}
+            Err(_) => return component,
+        }
+    }
+    let parts = nested.iter().map(|range| component.get(range.clone())).collect::<Option<Vec<_>>>();
+    match parts.as_deref() {
+        Some([declaration, hooks]) if compose(declaration, hooks).is_ok_and(|whole| whole == component) => hooks,
+        _ => component,
+    }
+}
+
+/// The contract with its hooks, and the world of each of [`HOOKS`].
+pub(crate) struct Contract {
+    pub resolve: Resolve,
+    pub worlds: Vec<(&'static str, WorldId)>,
+}
+
+impl Contract {
+    pub(crate) fn read() -> Result<Self, ImageError> {
+        let fail = |error: &dyn std::fmt::Display| ImageError::Contract(format!("{error:#}"));
+        let mut resolve = Resolve::default();
+        let text = [crate::WIT, crate::HOOKS_WIT].concat();
+        resolve.push_str("app.wit", &text).map_err(|error| fail(&error))?;
+        let world_of = |hook: &'static str| {
+            let exports = |world: &World| world.exports.keys().any(|key| resolve.name_world_key(key) == hook);
+            let world = resolve.worlds.iter().find(|(_, world)| exports(world));
+            world.map(|(id, _)| (hook, id)).ok_or_else(|| fail(&format!("no world exports {hook}")))
+        };
+        let worlds = HOOKS.into_iter().map(world_of).collect::<Result<_, _>>()?;
+        Ok(Self { resolve, worlds })
+    }
 }
 
 /// What the hooks ask for and offer.

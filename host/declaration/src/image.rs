@@ -75,23 +75,6 @@ pub(crate) fn contract() -> Result<(Resolve, WorldId), ImageError> {
     Ok((resolve, world))
 }
 
-/// The contract with the hooks, and the world of each of [`crate::compose::HOOKS`].
-pub(crate) fn hooks_contract() -> Result<(Resolve, Vec<(&'static str, WorldId)>), ImageError> {
-    let fail = |error: &dyn std::fmt::Display| ImageError::Contract(format!("{error:#}"));
-    let mut resolve = Resolve::default();
-    let text = [WIT, crate::HOOKS_WIT].concat();
-    let package = resolve.push_str("app.wit", &text).map_err(|error| fail(&error))?;
-    let worlds = crate::compose::HOOKS.iter().map(|hook| {
-        let exports = |(_, world): &(_, &wit_parser::World)| {
-            world.package == Some(package) && world.exports.keys().any(|key| resolve.name_world_key(key) == *hook)
-        };
-        let world = resolve.worlds.iter().find(exports).ok_or_else(|| fail(&format!("no world exports {hook}")))?;
-        Ok((*hook, world.0))
-    });
-    let worlds = worlds.collect::<Result<_, ImageError>>()?;
-    Ok((resolve, worlds))
-}
-
 /// The module without its component type: one function, one memory, one data segment.
 fn core_module(resolve: &Resolve, world: WorldId, app: &Value) -> Result<Module, ImageError> {
     let ty = declare_result(resolve, world)

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use deputy_declaration::compose::SIGNING;
+use data_encoding::HEXLOWER;
+use deputy_declaration::compose::{self, SIGNING};
 use deputy_declaration::inspect::inspect;
 use deputy_declaration::nearest;
 use deputy_declaration::pack::{Entry, Pack};
@@ -12,7 +13,7 @@ use deputy_declaration::types::{App, EvidenceLevel};
 use deputy_declaration::validate::validate;
 use serde::Serialize;
 
-use super::files::{Files, Name, sha256, version_hash};
+use super::files::{Files, Name, Version, sha256, version_hash};
 use super::{AppError, Difference, differences};
 use crate::time::Time;
 
@@ -202,7 +203,7 @@ impl Catalog {
 
     /// The component of an installed version, held against its hash. Built-in apps are data and have no code to run.
     pub fn component(&self, hash: &str) -> Result<Vec<u8>, AppError> {
-        self.version(hash).map(|(component, _)| component)
+        self.version(hash).map(|version| version.component)
     }
 
     /// Installs a component, or updates the app of its slug. The old version stays for the accounts that pinned it.
@@ -227,7 +228,20 @@ impl Catalog {
         let mut index = self.files.index()?;
         let previous = index.apps.get(&app.slug).cloned();
         let changes = match &previous {
-            Some(name) => differences(&*self.named(&app.slug, name)?, &app),
+            Some(name) => {
+                let old = self.named(&app.slug, name)?;
+                let mut changes = differences(&old, &app);
+                let code =
+                    |signs: bool, component: &[u8]| signs.then(|| HEXLOWER.encode(&sha256(compose::code(component))));
+                let before = code(old.signs_by_hook(), &self.component(&name.hash)?);
+                let after = code(app.signs_by_hook(), component);
+                if before != after {
+                    // Nobody can tell from code that it does less than other code.
+                    let widens = after.is_some();
+                    changes.push(Difference { part: "hook signing".to_owned(), before, after, widens });
+                }
+                changes
+            }
             None => Vec::new(),
         };
         self.files.put(&hash, component, &written(&app)?)?;
@@ -288,8 +302,7 @@ impl Catalog {
         if let Some(app) = self.known(hash) {
             return Ok(app);
         }
-        let (_, declaration) = self.version(hash)?;
-        let app = parse(&declaration)?;
+        let app = parse(&self.version(hash)?.declaration)?;
         // The folder may have been written by somebody else since.
         let findings = validate(&app);
         if !findings.is_empty() {
@@ -298,7 +311,7 @@ impl Catalog {
         Ok(self.remember(hash, app))
     }
 
-    fn version(&self, hash: &str) -> Result<(Vec<u8>, Vec<u8>), AppError> {
+    fn version(&self, hash: &str) -> Result<Version, AppError> {
         self.files.get(hash)?.ok_or_else(|| AppError::UnknownVersion { hash: hash.to_owned() })
     }
 

@@ -48,13 +48,13 @@ pub(super) async fn compose(declaration: Vec<u8>, folder: PathBuf) -> Result<Vec
     composed.await.map_err(|error| Error::new("app_hooks_failed", format!("the build stopped: {error}")))?
 }
 
-/// Puts the SDK where the crate looks for it, so that an app builds with nothing but cargo, against this host's contract.
+/// Puts the SDK where the crate looks for it: an app then builds with nothing but cargo, against this host's contract.
 fn write_sdk(folder: &Path) -> Result<(), Error> {
     let manifest = folder.join("Cargo.toml");
     let text = fs::read_to_string(&manifest).map_err(|error| cannot("read", &manifest, &error))?;
-    let manifest: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| Error::new("app_hooks_manifest", format!("{}: {error}", manifest.display())))?;
+    let manifest: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        Error::new("app_hooks_manifest", format!("{}: {error}", manifest.display()))
+    })?;
     let path = manifest.get("dependencies").and_then(|all| all.get("deputy-hooks")?.get("path")?.as_str());
     let sdk = folder.join(SDK_FOLDER);
     if path != Some(SDK_FOLDER) || sdk.exists() {
@@ -81,11 +81,15 @@ fn build(folder: &Path) -> Result<Vec<u8>, Error> {
     // What was set for another build, such as the one that runs this.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.contains("RUSTFLAGS") || text.starts_with("CARGO_") && !matches!(&*text, "CARGO_HOME" | "CARGO_NET_OFFLINE") {
+        if text.contains("RUSTFLAGS")
+            || text.starts_with("CARGO_") && !matches!(&*text, "CARGO_HOME" | "CARGO_NET_OFFLINE")
+        {
             cargo.env_remove(&name);
         }
     }
-    for (key, value) in [("OPT_LEVEL", "s"), ("LTO", "true"), ("CODEGEN_UNITS", "1"), ("STRIP", "true"), ("PANIC", "abort")] {
+    for (key, value) in
+        [("OPT_LEVEL", "s"), ("LTO", "true"), ("CODEGEN_UNITS", "1"), ("STRIP", "true"), ("PANIC", "abort")]
+    {
         cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
     let output = cargo.output().map_err(|error| {
@@ -96,7 +100,8 @@ fn build(folder: &Path) -> Result<Vec<u8>, Error> {
         return Err(Error::new("app_hooks_build", message)
             .with_fix(format!("correct it; where the target is missing: rustup target add {TARGET}")));
     }
-    let messages = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let messages =
+        output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     // The crate itself is the last that is compiled.
     let module = messages
         .filter(|message| message["reason"] == "compiler-artifact")
@@ -104,7 +109,7 @@ fn build(folder: &Path) -> Result<Vec<u8>, Error> {
             let files = message["filenames"].as_array()?.clone();
             files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm")).map(PathBuf::from)
         })
-        .last();
+        .next_back();
     let module = module.ok_or_else(|| {
         Error::new("app_hooks_no_module", format!("the crate {} makes no WebAssembly module", folder.display()))
             .with_fix("add to its Cargo.toml: [lib] crate-type = [\"cdylib\"]")

@@ -14,8 +14,8 @@ use super::pool::{Holder, Pool};
 use super::scrub::Scrubber;
 use super::signals::{self, Meaning};
 use super::{
-    Answer, Audit, Body, Credential, EgressError, Grant, Hooks, Live, Narrow, Policy, Request, Throttled, TokenCall, Tokens,
-    TokensError, caller_headers, failure, inject, outgoing, plain, reach, retry_after, target,
+    Answer, Audit, Body, Credential, EgressError, Grant, Hooks, Live, Narrow, Policy, Request, Throttled, TokenCall,
+    Tokens, TokensError, caller_headers, failure, inject, outgoing, plain, reach, retry_after, target,
 };
 use crate::caller::Caller;
 use crate::time::Time;

@@ -27,7 +27,7 @@
 //! In the `app.toml`, `sign.hook = { headers = ["X-Acme-Date", "X-Acme-Signature"] }` names the places that the hook may
 //! fill. `deputy app build` builds the crate and puts it beside the declaration.
 //!
-//! Bounds of a call: 16 MiB of memory, a quarter of a second of CPU time, 100 handles, and as many bytes behind them as
+//! Bounds of a call: 16 MiB of memory, a quarter of a second of CPU time, 90 handles, and as many bytes behind them as
 //! three times the body and 1 MiB. A panic ends the call, and the request is not sent.
 
 mod secret;
@@ -103,7 +103,7 @@ macro_rules! __export_hook {
                 }
             }
 
-            $crate::bindings::__export_signing!(Component with_types_in $crate::bindings);
+    $crate::bindings::__export_signing!(Component with_types_in $crate::bindings);
         };
     };
     ($app:ty, $other:ident) => {

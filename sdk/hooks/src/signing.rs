@@ -92,11 +92,7 @@ impl Request {
             headers: pairs(request.headers),
             inputs: pairs(request.inputs),
             tokens: request.tokens.into_iter().map(|token| (token.name, Secret(token.value))).collect(),
-            body: request.body.map(|body| Body {
-                length: body.length,
-                sha256: body.sha256,
-                bytes: Secret(body.bytes),
-            }),
+            body: request.body.map(|body| Body { length: body.length, sha256: body.sha256, bytes: Secret(body.bytes) }),
         }
     }
 }

@@ -9,8 +9,8 @@ mod shape;
 use wit_parser::decoding::DecodedWasm;
 use wit_parser::{IndexMap, Resolve, WorldId, WorldItem, WorldKey};
 
-use crate::compose::SECRETS;
-use crate::image::{ImageError, contract, hooks_contract};
+use crate::compose::{Contract, SECRETS};
+use crate::image::{ImageError, contract};
 
 /// The largest component.
 pub const MAX_COMPONENT_BYTES: usize = 8 << 20;
@@ -140,7 +140,7 @@ fn look(bytes: &[u8]) -> Result<(Vec<&'static str>, Vec<Refusal>), Refusal> {
 
 /// The hooks that are there. Each has the contract's shape, and what they import of `secrets` too, or it is told.
 fn hooks(found: &Resolve, world: WorldId, refusals: &mut Vec<Refusal>) -> Result<Vec<&'static str>, ImageError> {
-    let (wanted, worlds) = hooks_contract()?;
+    let Contract { resolve: wanted, worlds } = Contract::read()?;
     let item = |resolve: &Resolve, items: &IndexMap<WorldKey, WorldItem>, name: &str| {
         items.iter().find(|(key, _)| resolve.name_world_key(key) == name).map(|(_, item)| item.clone())
     };

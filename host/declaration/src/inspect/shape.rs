@@ -3,12 +3,7 @@
 use wit_parser::{Function, FunctionKind, Handle, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldItem};
 
 /// As [`difference`], of an import: it may ask for less than there is.
-pub(super) fn part_difference(
-    found: &Resolve,
-    have: &WorldItem,
-    wanted: &Resolve,
-    want: &WorldItem,
-) -> Option<String> {
+pub(super) fn part_difference(found: &Resolve, have: &WorldItem, wanted: &Resolve, want: &WorldItem) -> Option<String> {
     let (WorldItem::Interface { id: have, .. }, WorldItem::Interface { id: want, .. }) = (have, want) else {
         return Some("it is another kind of item".to_owned());
     };

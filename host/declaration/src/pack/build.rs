@@ -56,8 +56,10 @@ pub fn build(apps: &Path) -> Result<Built, BuildError> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = files.len().div_ceil(threads).max(1);
     let packed: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            files.chunks(share).map(|files| scope.spawn(move || files.iter().map(|f| read(apps, f)).collect())).collect();
+        let workers: Vec<_> = files
+            .chunks(share)
+            .map(|files| scope.spawn(move || files.iter().map(|f| read(apps, f)).collect()))
+            .collect();
         let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<_>>| match worker.join() {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -77,11 +79,8 @@ pub fn build(apps: &Path) -> Result<Built, BuildError> {
     }
     let sources = sources::fingerprint(apps, crate::PACKED_BY.as_bytes()).map_err(io(apps))?;
     parsed.sort_by(|one, other| one.app.slug.cmp(&other.app.slug));
-    let warnings = lint::catalogue(parsed.iter().map(|app| lint::Source {
-        file: &app.file,
-        text: &app.text,
-        app: &app.app,
-    }));
+    let warnings =
+        lint::catalogue(parsed.iter().map(|app| lint::Source { file: &app.file, text: &app.text, app: &app.app }));
     Ok(Built { bytes: lay_out(&parsed)?, apps: parsed.len(), sources, warnings })
 }
 

@@ -5,7 +5,8 @@ use toml::de::DeValue;
 
 use super::reader::{Entry, Names, Reader, Table, join};
 use crate::types::{
-    AwsSigv4, BasicRule, HookSigner, NamedTemplate, OAuth1, OAuth1Signature, Part, Placeholder, Rule, RuleSet, Signer, Template,
+    AwsSigv4, BasicRule, HookSigner, NamedTemplate, OAuth1, OAuth1Signature, Part, Placeholder, Rule, RuleSet, Signer,
+    Template,
 };
 
 pub(super) const RULES: [&str; 6] = ["header", "query", "basic", "body", "path", "sign"];

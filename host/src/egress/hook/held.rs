@@ -4,7 +4,7 @@
 //! call, so a guest cannot even ask whether a secret has some form. Whatever was made with a token remembers the pieces
 //! that must not be seen in an answer ([`Held::pieces`]).
 //!
-//! Bounds: the bytes behind all handles of a call together ([`Host::new`]), and the handles ([`super::HANDLES`]).
+//! Bounds: the bytes behind all handles of a call together ([`Host::new`]), and [`MOST_HANDLES`].
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 
 use crate::egress::inject::RESERVED;
 use crate::wasm::{Limits, Meter, Metered};
+
+/// Handles of a call at once. Fewer than the engine allows, so that this room says what was too much.
+const MOST_HANDLES: usize = 90;
 
 type Piece = Zeroizing<Vec<u8>>;
 
@@ -182,7 +185,7 @@ impl Host {
     /// `most_bytes` bounds what lies behind all handles together.
     pub(super) fn new(limits: &Limits, most_bytes: usize) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles);
+        table.set_max_capacity(MOST_HANDLES.min(limits.handles));
         Self { meter: Meter::new(limits), table, held_bytes: 0, most_bytes, fault: None }
     }
 

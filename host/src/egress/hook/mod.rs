@@ -4,8 +4,8 @@
 //! it gives back is handles too, each for a place that the rule names; this room renders them. A hook that writes
 //! elsewhere, that signs without a token, or that fails, stops the request.
 //!
-//! Bounds: a fresh instance for every call, [`CPU`] of CPU time, the memory of [`Limits::apps`], as many handles as that
-//! gives, and behind them three times the body and 1 MiB.
+//! Bounds: a fresh instance for every call, [`CPU`] of CPU time, the memory of [`Limits::apps`], 90 handles, and behind
+//! them three times the body and 1 MiB.
 
 mod held;
 #[cfg(test)]
@@ -114,9 +114,10 @@ impl Hooks {
         at: Time,
     ) -> Result<(), EgressError> {
         let slug = &live.declaration.slug;
-        let pre = self.ready(&live.version).await.map_err(|reason| {
-            EgressError::Internal(format!("the signing hook of {slug} cannot be used: {reason}"))
-        })?;
+        let pre = self
+            .ready(&live.version)
+            .await
+            .map_err(|reason| EgressError::Internal(format!("the signing hook of {slug} cannot be used: {reason}")))?;
         let room = self.room().map_err(|error| EgressError::Internal(error.to_string()))?;
         let _slot = room.slot().await.map_err(|error| busy(slug, &error))?;
         let body = match &injected.body {

@@ -255,6 +255,29 @@ fn a_composed_app_passes_inspection_and_imports_only_handles() {
 }
 
 #[test]
+fn other_code_is_a_change_that_asks_for_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("apps")).unwrap();
+    let apps = crate::wasm::Apps::new(None).unwrap();
+    let install = |component: &[u8]| catalog.install(component, &apps).unwrap().changes;
+    assert!(install(&composed("signing_hook")).is_empty());
+    // Another summary, the same code.
+    let mut renamed = app("sign.hook = { headers = [\"X-Signature\"] }");
+    renamed.summary = "Another example.".into();
+    let declaration = image::component(&renamed).unwrap();
+    let parts = |changes: Vec<crate::app::Difference>| {
+        changes.into_iter().map(|change| (change.part, change.widens)).collect::<Vec<_>>()
+    };
+    let same_code = compose::compose(&declaration, &fixtures::guest("signing_hook")).unwrap();
+    assert_eq!(parts(install(&same_code)), [("summary".to_owned(), false)]);
+    let other_code = compose::compose(&declaration, &fixtures::guest("hostile_hook")).unwrap();
+    assert_eq!(parts(install(&other_code)), [("hook signing".to_owned(), true)]);
+    // And both stay there for the accounts that pinned them.
+    let current = catalog.current("acme").unwrap();
+    assert_eq!(catalog.component(&current.hash).unwrap(), other_code);
+}
+
+#[test]
 fn what_the_declaration_calls_for_and_what_is_there_must_agree() {
     let apps = crate::wasm::Apps::new(None).unwrap();
     let error = |bytes: &[u8]| crate::app::declared(bytes, &apps).unwrap_err();

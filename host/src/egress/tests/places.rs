@@ -343,7 +343,9 @@ async fn a_missing_key_is_never_a_request_without() {
         account.tokens.insert(name.into(), Secret::new(value.as_bytes().to_vec()));
         assert_eq!(World::new(account, allow(&[&peer])).get("/").await.unwrap_err().code(), "denied", "{value}");
     }
-    let hook = world(&peer, vec![Rule::Sign(Signer::Hook(HookSigner { headers: vec!["x-s".into()], query: Vec::new() }))]).await;
+    let hook =
+        world(&peer, vec![Rule::Sign(Signer::Hook(HookSigner { headers: vec!["x-s".into()], query: Vec::new() }))])
+            .await;
     assert_eq!(hook.get("/").await.unwrap_err().code(), "internal");
     assert_eq!(peer.connections(), 0);
 }
