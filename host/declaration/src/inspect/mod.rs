@@ -31,7 +31,7 @@ pub enum Refusal {
     #[error("the component is broken: {0}")]
     Broken(String),
     /// An app computes from what it is given and does no I/O.
-    #[error("an app imports nothing (its hooks: `{SECRETS}`), but this component imports {}", .names.join(", "))]
+    #[error("an app imports nothing, but this component imports {}", .names.join(", "))]
     Imports { names: Vec<String> },
     #[error("the export `{wanted}` is missing")]
     Missing { wanted: String },
