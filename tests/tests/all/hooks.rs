@@ -35,9 +35,10 @@ fn example(folder: &Path) -> PathBuf {
 /// `deputy app build`, with cargo's own folders: those of the machine lie elsewhere. Gives the component's path.
 fn build(deputy: &Deputy, app: &Path) -> String {
     let mut command = deputy.command(&["--json", "app", "build", &app.display().to_string()]);
-    let home = PathBuf::from(std::env::var_os("HOME").expect("HOME"));
-    for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
-        command.env(name, std::env::var_os(name).unwrap_or_else(|| home.join(folder).into()));
+    for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        if let Some(folder) = std::env::var_os(name) {
+            command.env(name, folder);
+        }
     }
     let built = command.output().expect("deputy runs");
     let told = String::from_utf8_lossy(&built.stderr);
@@ -83,9 +84,10 @@ fn the_example_is_built_installed_connected_and_signs() {
     let pasted = json!({ "key_id": "id-4711", "secret": PASTED }).to_string();
     let connected = deputy.json_with(&["connect", "acme-signed"], pasted.as_bytes());
     let account = text(&connected["account"], "name");
+    assert_eq!(deputy.accounts(), [account.clone()], "{connected}");
 
     let answer =
-        deputy.run(&["--json", "request", &account, "POST", "/v1/orders?a=1&b=%C3%A4", "--data", "{\"amount\":1}"]);
+        deputy.run(&["--json", "request", &account, "POST", "/v1/orders?a=1&b=%C3%A4", "-d", "{\"amount\":1}"]);
     assert_eq!(answer.code(), Some(0), "{answer}");
     answer.assert_holds_none_of(&[PASTED.to_owned(), hex(KEY)]);
     assert_eq!(answer.last_json()["status"], 200, "{answer}");
