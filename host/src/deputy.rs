@@ -4,6 +4,7 @@
 
 mod accounts;
 mod actions;
+mod app_hooks;
 mod apps;
 mod control;
 mod error;
@@ -44,7 +45,7 @@ pub use crate::vault::Secret;
 
 use crate::account::Accounts;
 use crate::app::Catalog;
-use crate::egress::{Egress, FileAudit};
+use crate::egress::{Egress, FileAudit, Hooks};
 use crate::step::Steps;
 use crate::store::SledStore;
 use crate::vault::{KeySource, Vault};
@@ -57,6 +58,8 @@ pub struct Deputy {
     config: Config,
     catalog: Arc<Catalog>,
     apps_engine: OnceLock<AppsEngine>,
+    /// The code of apps that runs with requests.
+    hooks: Arc<Hooks>,
     steps: Arc<work::Engine>,
     opened: tokio::sync::OnceCell<Opened>,
     /// What this process does for as long as it runs; others read it where the store is in use.
@@ -86,9 +89,11 @@ impl Deputy {
         }
         let catalog = Arc::new(Catalog::open(&config.data.join("apps"))?);
         let steps = Arc::new(work::Engine::new(config.data.join("cache")));
+        let hooks = Arc::new(Hooks::new(catalog.clone(), Some(&config.data.join("cache"))));
         Ok(Self {
             config,
             catalog,
+            hooks,
             apps_engine: OnceLock::new(),
             steps,
             opened: tokio::sync::OnceCell::new(),
@@ -113,7 +118,8 @@ impl Deputy {
         let audit = FileAudit::open(&folder).map_err(|error| {
             Error::new("audit_failed", format!("cannot open the audit in {}: {error}", folder.display()))
         })?;
-        let egress = Arc::new(Egress::new(self.config.egress.clone(), Arc::new(audit))?);
+        let egress = Egress::new(self.config.egress.clone(), Arc::new(audit))?.with_hooks(self.hooks.clone());
+        let egress = Arc::new(egress);
         let apps = Arc::new(accounts::Declared(self.catalog.clone()));
         let records = Records::new(store.clone(), vault.clone());
         let accounts = Accounts::new(store, vault, apps, egress.clone(), self.config.callback.clone());

@@ -2,9 +2,10 @@
 //!
 //! The way of a declaration: [`source`] reads an `app.toml` into [`types::App`], [`validate`] holds it against every
 //! rule that the types cannot say, [`image`] lays it out as a data-only component, [`pack`] puts many of them into one
-//! file for the binary. [`inspect`] looks at any bytes that claim to be an app, and [`template`] makes URLs and header
+//! file for the binary. [`compose`] puts hooks beside it. [`inspect`] looks at any bytes that claim to be an app, and [`template`] makes URLs and header
 //! values for an account. [`draft`] writes first drafts of an `app.toml` from what providers describe their APIs with.
 
+pub mod compose;
 pub mod draft;
 pub mod image;
 pub mod inspect;
@@ -20,6 +21,9 @@ pub use suggest::nearest;
 
 /// The contract that apps are built for.
 pub const WIT: &str = include_str!("../../../wit/app/0.1.0/app.wit");
+
+/// The hooks of the same package: with [`WIT`] before it, one text.
+pub const HOOKS_WIT: &str = include_str!("../../../wit/app/0.1.0/hooks.wit");
 
 /// What a pack's bytes follow from besides the apps: with another contract or another layout of a component, a pack is
 /// stale.

@@ -218,8 +218,9 @@ choice!(#[allow(clippy::large_enum_variant)] Signer {
     AwsSigv4(AwsSigv4),
     #[serde(rename = "oauth1")]
     OAuth1(OAuth1),
-    Hook,
+    Hook(HookSigner),
 });
+record!(HookSigner { headers: Vec<String>, query: Vec<String> });
 record!(AwsSigv4 {
     access_key: Template,
     secret_key: Template,
@@ -339,3 +340,11 @@ choice!(
     #[derive(Copy)]
     Encoding { Base64, Base64url, Percent }
 );
+
+impl App {
+    /// Some request of it is signed by its own code.
+    pub fn signs_by_hook(&self) -> bool {
+        let mut rules = self.methods.iter().flat_map(|method| &method.rule_sets).flat_map(|set| &set.rules);
+        rules.any(|rule| matches!(rule, Rule::Sign(Signer::Hook(_))))
+    }
+}

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use data_encoding::HEXLOWER;
+use deputy_declaration::compose::{self, SIGNING};
 use deputy_declaration::inspect::inspect;
 use deputy_declaration::nearest;
 use deputy_declaration::pack::{Entry, Pack};
@@ -11,7 +13,7 @@ use deputy_declaration::types::{App, EvidenceLevel};
 use deputy_declaration::validate::validate;
 use serde::Serialize;
 
-use super::files::{Files, Name, sha256, version_hash};
+use super::files::{Files, Name, Version, sha256, version_hash};
 use super::{AppError, Difference, differences};
 use crate::time::Time;
 
@@ -72,11 +74,25 @@ impl Declarer for crate::wasm::Apps {
 
 /// What a component declares, after everything that an installation checks.
 pub fn declared(component: &[u8], declarer: &dyn Declarer) -> Result<App, AppError> {
-    inspect(component).map_err(AppError::Refused)?;
+    let exported = inspect(component).map_err(AppError::Refused)?;
     let value = declarer.declare(component).map_err(AppError::Declare)?;
     let app: App = serde_json::from_value(value).map_err(|error| AppError::Unreadable(error.to_string()))?;
     let findings = validate(&app);
-    if findings.is_empty() { Ok(app) } else { Err(AppError::Unsound(findings)) }
+    if !findings.is_empty() {
+        return Err(AppError::Unsound(findings));
+    }
+    hooks_fit(&app, &exported)?;
+    Ok(app)
+}
+
+/// What the declaration calls for is there, and what is there is called for.
+fn hooks_fit(app: &App, exported: &[&'static str]) -> Result<(), AppError> {
+    let wanted = app.signs_by_hook();
+    match (wanted, exported.contains(&SIGNING)) {
+        (true, false) => Err(AppError::HookMissing { hook: SIGNING, rule: "sign.hook" }),
+        (false, true) => Err(AppError::HookUnused { hook: SIGNING, rule: "sign.hook" }),
+        _ => Ok(()),
+    }
 }
 
 /// The hash under which this version is or would be installed.
@@ -185,6 +201,11 @@ impl Catalog {
         Ok(Pinned { hash: hash.to_owned(), app, builtin: false })
     }
 
+    /// The component of an installed version, held against its hash. Built-in apps are data and have no code to run.
+    pub fn component(&self, hash: &str) -> Result<Vec<u8>, AppError> {
+        self.version(hash).map(|version| version.component)
+    }
+
     /// Installs a component, or updates the app of its slug. The old version stays for the accounts that pinned it.
     pub fn install(&self, component: &[u8], declarer: &dyn Declarer) -> Result<Installed, AppError> {
         let app = declared(component, declarer)?;
@@ -207,7 +228,20 @@ impl Catalog {
         let mut index = self.files.index()?;
         let previous = index.apps.get(&app.slug).cloned();
         let changes = match &previous {
-            Some(name) => differences(&*self.named(&app.slug, name)?, &app),
+            Some(name) => {
+                let old = self.named(&app.slug, name)?;
+                let mut changes = differences(&old, &app);
+                let code =
+                    |signs: bool, component: &[u8]| signs.then(|| HEXLOWER.encode(&sha256(compose::code(component))));
+                let before = code(old.signs_by_hook(), &self.component(&name.hash)?);
+                let after = code(app.signs_by_hook(), component);
+                if before != after {
+                    // Nobody can tell from code that it does less than other code.
+                    let widens = after.is_some();
+                    changes.push(Difference { part: "hook signing".to_owned(), before, after, widens });
+                }
+                changes
+            }
             None => Vec::new(),
         };
         self.files.put(&hash, component, &written(&app)?)?;
@@ -268,14 +302,17 @@ impl Catalog {
         if let Some(app) = self.known(hash) {
             return Ok(app);
         }
-        let bytes = self.files.get(hash)?.ok_or_else(|| AppError::UnknownVersion { hash: hash.to_owned() })?;
-        let app = parse(&bytes)?;
+        let app = parse(&self.version(hash)?.declaration)?;
         // The folder may have been written by somebody else since.
         let findings = validate(&app);
         if !findings.is_empty() {
             return Err(AppError::Unsound(findings));
         }
         Ok(self.remember(hash, app))
+    }
+
+    fn version(&self, hash: &str) -> Result<Version, AppError> {
+        self.files.get(hash)?.ok_or_else(|| AppError::UnknownVersion { hash: hash.to_owned() })
     }
 
     /// As [`Self::installed`], and it bears the name under which the index lists it.

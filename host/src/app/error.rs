@@ -21,6 +21,10 @@ pub enum AppError {
     Unreadable(String),
     #[error("the app's declaration is unsound: {}", list(.0))]
     Unsound(Vec<Finding>),
+    #[error("a rule `{rule}` wants the hook `{hook}`, and the component has none")]
+    HookMissing { hook: &'static str, rule: &'static str },
+    #[error("the component has the hook `{hook}`, and no rule `{rule}` calls for it")]
+    HookUnused { hook: &'static str, rule: &'static str },
     /// A stranger's component under the name of a built-in app.
     #[error("`{slug}` is a built-in app: its name is reserved")]
     Reserved { slug: String },
@@ -46,6 +50,8 @@ impl AppError {
             Self::Declare(_) => "app_declare_failed",
             Self::Unreadable(_) => "app_declaration_unreadable",
             Self::Unsound(_) => "app_declaration_unsound",
+            Self::HookMissing { .. } => "app_hook_missing",
+            Self::HookUnused { .. } => "app_hook_unused",
             Self::Reserved { .. } => "app_reserved",
             Self::BuiltIn { .. } => "app_built_in",
             Self::Tampered { .. } => "app_tampered",
@@ -65,6 +71,11 @@ impl AppError {
             Self::Refused(refusals) => refusals.iter().find_map(Refusal::fix),
             Self::Declare(_) | Self::Unreadable(_) => Some("rebuild the app against the WIT of this host".into()),
             Self::Unsound(findings) => findings.iter().find_map(|finding| finding.help.clone()),
+            Self::HookMissing { .. } => {
+                Some("write the hook in a crate `hooks` beside the app.toml, run `deputy app build`, and take the component \
+                      that it writes".into())
+            }
+            Self::HookUnused { rule, .. } => Some(format!("add the rule `{rule}`, or remove the hook")),
             Self::Reserved { slug } => Some(format!("choose another slug, such as `my-{slug}`")),
             Self::BuiltIn { .. } | Self::Io { .. } => None,
             Self::Tampered { .. } => Some("restore it from a backup, or install the app again".into()),

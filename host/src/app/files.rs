@@ -32,6 +32,12 @@ pub(super) struct Name {
     pub installed_at: Time,
 }
 
+/// The two files of a version.
+pub(super) struct Version {
+    pub component: Vec<u8>,
+    pub declaration: Vec<u8>,
+}
+
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
@@ -95,8 +101,8 @@ impl Files {
         Ok(())
     }
 
-    /// The declaration of a version, after both files were held against the hash.
-    pub fn get(&self, hash: &str) -> Result<Option<Vec<u8>>, AppError> {
+    /// The component and the declaration of a version, after both files were held against the hash.
+    pub fn get(&self, hash: &str) -> Result<Option<Version>, AppError> {
         if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
             return Ok(None);
         }
@@ -108,7 +114,7 @@ impl Files {
         if version_hash(&sha256(&component), &sha256(&declaration)) != hash {
             return Err(AppError::Tampered { path });
         }
-        Ok(Some(declaration))
+        Ok(Some(Version { component, declaration }))
     }
 
     fn create(&self) -> Result<(), AppError> {

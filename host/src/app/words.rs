@@ -36,7 +36,11 @@ pub fn rule(rule: &Rule) -> String {
         Rule::Sign(Signer::OAuth1(sign)) => {
             format!("signature OAuth {} {}", template(&sign.consumer_key), template(&sign.token))
         }
-        Rule::Sign(Signer::Hook) => "signature by the app's own code".to_owned(),
+        Rule::Sign(Signer::Hook(hook)) => {
+            let headers = hook.headers.iter().map(|name| format!("header {name}"));
+            let places: Vec<String> = headers.chain(hook.query.iter().map(|name| format!("query {name}"))).collect();
+            format!("signature by the app's own code: {}", places.join(", "))
+        }
     }
 }
 

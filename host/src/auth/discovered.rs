@@ -72,5 +72,6 @@ pub fn so_far(pinned: &PinnedApp, record: &Record, request: &str) -> Result<Live
         token_endpoints: template::token_endpoints(&app, method, &record.inputs)?,
         generation: record.secrets,
         declaration: Arc::new(app),
+        version: pinned.hash.clone(),
     })
 }

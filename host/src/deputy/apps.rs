@@ -177,7 +177,11 @@ impl Deputy {
     }
 
     pub async fn app_build(&self, _caller: &Caller, source: AppSource) -> Result<AppBuilt, Error> {
-        let component = component(source)?;
+        let crate_beside = super::app_hooks::beside(&source);
+        let mut component = component(source)?;
+        if let Some(folder) = crate_beside {
+            component = super::app_hooks::compose(component, folder).await?;
+        }
         let app = app::declared(&component, self.apps_engine()?)?;
         let hash = app::hash(&component, &app)?;
         Ok(AppBuilt { slug: app.slug, hash, component })
@@ -202,7 +206,13 @@ impl Deputy {
     pub async fn app_install(&self, _caller: &Caller, source: AppSource) -> Result<AppInstalled, Error> {
         let component = component(source)?;
         let installed = self.catalog.install(&component, self.apps_engine()?)?;
-        let app::Installed { slug, hash, previous, changes, .. } = installed;
+        let app::Installed { slug, hash, app, previous, changes } = installed;
+        if app.signs_by_hook() {
+            // Compiled now, so that no request waits for it.
+            self.hooks.prepare(&hash).await.map_err(|reason| {
+                Error::new("app_hook_unusable", format!("the hook of {slug} cannot be used: {reason}"))
+            })?;
+        }
         Ok(AppInstalled { slug, hash, previous, changes })
     }
 

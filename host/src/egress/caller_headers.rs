@@ -107,7 +107,7 @@ pub(super) fn check_header_slot(headers: &HeaderMap, slot: &str) -> Result<(), E
     }
 }
 
-fn check_query_slot(query: Option<&str>, slot: &str) -> Result<(), EgressError> {
+pub(super) fn check_query_slot(query: Option<&str>, slot: &str) -> Result<(), EgressError> {
     if query.is_some_and(|query| has_field(query, slot)) {
         return Err(EgressError::denied(
             "query",

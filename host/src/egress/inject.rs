@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use deputy_declaration::template::{self, Name};
-use deputy_declaration::types::{AuthMethod, NamedTemplate, Part, Rule, RuleSet, Template};
+use deputy_declaration::types::{AuthMethod, HookSigner, NamedTemplate, Part, Rule, RuleSet, Signer, Template};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
@@ -44,6 +44,8 @@ pub(super) struct Injected {
     pub forms: Vec<Zeroizing<Vec<u8>>>,
     /// The path as it may be shown, where a rule put a secret into it.
     pub shown_path: Option<String>,
+    /// The app's own code is still to sign it, in these places.
+    pub hook: Option<HookSigner>,
 }
 
 /// Checks the caller's headers, query, path and body, and adds the credentials of the account.
@@ -64,7 +66,7 @@ pub(super) fn inject(
     add_defaults(live, &mut headers)?;
     check_body_slots(method, &headers, &body)?;
     sign::check_slots(method, caller, &headers, url.query(), &body)?;
-    let mut injected = Injected { url, headers, body, forms: Vec::new(), shown_path: None };
+    let mut injected = Injected { url, headers, body, forms: Vec::new(), shown_path: None, hook: None };
     let set = choose(live, method, rule_set)?;
     let rules = set.map(|set| set.rules.as_slice()).unwrap_or_default();
     for rule in rules {
@@ -72,7 +74,9 @@ pub(super) fn inject(
     }
     add_host_headers(&mut injected.headers);
     for rule in rules {
-        if let Rule::Sign(signer) = rule {
+        if let Rule::Sign(Signer::Hook(hook)) = rule {
+            injected.hook = Some(hook.clone());
+        } else if let Rule::Sign(signer) = rule {
             let Injected { url, headers, body, forms, .. } = &mut injected;
             sign::sign(live, signer, sign::Message { method: verb, url, headers, body }, Time::now(), forms)?;
         }

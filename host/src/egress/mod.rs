@@ -14,6 +14,7 @@ mod error;
 mod failure;
 pub(crate) mod fields;
 mod guard;
+mod hook;
 mod inject;
 mod mask;
 mod outgoing;
@@ -35,6 +36,7 @@ mod tests;
 pub use audit::{Audit, AuditLine, FileAudit, MemoryAudit};
 pub(crate) use error::reconnect;
 pub use error::{EgressError, TokensError};
+pub use hook::{Components, Hooks};
 pub use mask::Masker;
 pub use plain::{PlainHost, refusal as plain_refusal};
 pub use policy::{Limits, Policy};
@@ -124,6 +126,8 @@ pub struct Live {
     /// `app/nickname`
     pub name: String,
     pub declaration: Arc<App>,
+    /// The hash of the component that it came from: what the account pins, and whose hooks it uses.
+    pub version: String,
     /// Index into the declaration's methods.
     pub method: usize,
     /// From the sealed record.

@@ -14,8 +14,8 @@ use super::pool::{Holder, Pool};
 use super::scrub::Scrubber;
 use super::signals::{self, Meaning};
 use super::{
-    Answer, Audit, Body, Credential, EgressError, Grant, Live, Narrow, Policy, Request, Throttled, TokenCall, Tokens,
-    TokensError, caller_headers, failure, inject, outgoing, plain, reach, retry_after, target,
+    Answer, Audit, Body, Credential, EgressError, Grant, Hooks, Live, Narrow, Policy, Request, Throttled, TokenCall,
+    Tokens, TokensError, caller_headers, failure, inject, outgoing, plain, reach, retry_after, target,
 };
 use crate::caller::Caller;
 use crate::time::Time;
@@ -25,6 +25,8 @@ pub struct Egress {
     policy: Arc<Policy>,
     audit: Arc<dyn Audit>,
     pool: Pool,
+    /// None: an app whose own code signs cannot be used.
+    hooks: Option<Arc<Hooks>>,
 }
 
 /// What an attempt needs of a request, apart from its body.
@@ -69,7 +71,12 @@ impl Egress {
     ) -> Result<Self, EgressError> {
         let policy = Arc::new(policy);
         let pool = Pool::new(Dialler::new(policy.clone(), lookup)?);
-        Ok(Self { policy, audit, pool })
+        Ok(Self { policy, audit, pool, hooks: None })
+    }
+
+    /// With the hooks of apps, for those that sign by code of their own.
+    pub fn with_hooks(self, hooks: Arc<Hooks>) -> Self {
+        Self { hooks: Some(hooks), ..self }
     }
 
     /// Sends one request and gives the answer as soon as its headers (and, where the app's signals need it, up to
@@ -171,7 +178,14 @@ impl Egress {
         reach::check(live, narrow, &parts.method, &url)?;
         let limit = self.policy.limits.header_bytes;
         let draft = inject::Draft { method: &parts.method, url, headers: &parts.headers, body };
-        let injected = inject::inject(live, parts.rule_set.as_deref(), draft, limit)?;
+        let mut injected = inject::inject(live, parts.rule_set.as_deref(), draft, limit)?;
+        if let Some(declared) = injected.hook.take() {
+            let hooks = self.hooks.as_ref().ok_or_else(|| {
+                let slug = &live.declaration.slug;
+                EgressError::Internal(format!("{slug} signs with a hook, and this process runs none"))
+            })?;
+            hooks.sign(live, &declared, &parts.method, &mut injected, Time::now()).await?;
+        }
         if let Some(path) = injected.shown_path {
             entry.path(path);
         }

@@ -1,11 +1,12 @@
 //! Asking an app component for its declaration.
 //!
-//! The linker is empty, so an app that imports anything cannot even start; what it returns is bounded by the limits
-//! of [`super::Limits::apps`]. The value comes back as JSON in the form of `deputy_declaration::types`.
+//! The linker is empty but for what hooks may import, and that is a trap here: `declare` cannot use it. An app that
+//! imports anything else cannot even start; what it returns is bounded by the limits of [`super::Limits::apps`]. The value comes back as JSON in the form of `deputy_declaration::types`.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use deputy_declaration::compose::SECRETS;
 use serde_json::{Map, Number, Value};
 use wasmtime::Trap;
 use wasmtime::component::{Linker, Val};
@@ -44,14 +45,18 @@ impl Apps {
         let bytes = load::to_component(component).map_err(|error| sentence(&error))?;
         let component = self.room.component_now(&bytes).map_err(|error| sentence(&error))?;
         let ty = component.component_type();
-        let imports: Vec<&str> = ty.imports(self.room.engine()).map(|(name, _)| name).collect();
+        let imports = ty.imports(self.room.engine()).map(|(name, _)| name);
+        let imports: Vec<&str> = imports.filter(|name| *name != SECRETS).collect();
         if !imports.is_empty() {
             return Err(format!("an app may import nothing, and this one imports {}", imports.join(", ")));
         }
         // The lock guards the pool's few slots, no data.
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         let mut store = self.room.store_for_ticks(Meter::new(self.room.limits()), DECLARE_TICKS);
-        let linker = Linker::<Meter>::new(self.room.engine());
+        let mut linker = Linker::<Meter>::new(self.room.engine());
+        linker
+            .define_unknown_imports_as_traps(&component)
+            .map_err(|error| format!("the app's import cannot be linked: {error:#}"))?;
         let instance = linker
             .instantiate(&mut store, &component)
             .map_err(|error| why(&error, store.data()).unwrap_or_else(|| format!("the app cannot start: {error:#}")))?;

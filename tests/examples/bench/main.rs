@@ -238,6 +238,7 @@ impl OneAccount {
             account: self.account.clone(),
             name: "bench/default".to_owned(),
             declaration: self.declaration.clone(),
+            version: "bench".into(),
             method: 0,
             inputs: BTreeMap::new(),
             tokens: BTreeMap::from([("token".to_owned(), secret)]),

@@ -9,6 +9,7 @@ mod device;
 mod exchange;
 mod faults;
 mod gate;
+mod hooks;
 mod house;
 mod markers;
 mod packages;

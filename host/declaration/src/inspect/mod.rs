@@ -7,9 +7,10 @@
 mod shape;
 
 use wit_parser::decoding::DecodedWasm;
-use wit_parser::{Resolve, WorldId, WorldItem, WorldKey};
+use wit_parser::{IndexMap, Resolve, WorldId, WorldItem, WorldKey};
 
-use crate::image::contract;
+use crate::compose::{Contract, SECRETS};
+use crate::image::{ImageError, contract};
 
 /// The largest component.
 pub const MAX_COMPONENT_BYTES: usize = 8 << 20;
@@ -38,6 +39,8 @@ pub enum Refusal {
     OtherVersion { found: String, found_version: String, wanted_version: String },
     #[error("the export `{export}` has another shape: {difference}")]
     Shape { export: String, difference: String },
+    #[error("the import `{import}` has another shape: {difference}")]
+    ImportShape { import: String, difference: String },
     #[error("this host does not act on the export `{export}`")]
     NotActedOn { export: String },
 }
@@ -55,6 +58,7 @@ impl Refusal {
             Self::Missing { .. } => "app_export_missing",
             Self::OtherVersion { .. } => "app_other_version",
             Self::Shape { .. } => "app_export_shape",
+            Self::ImportShape { .. } => "app_import_shape",
             Self::NotActedOn { .. } => "app_export_not_acted_on",
         }
     }
@@ -76,6 +80,9 @@ impl Refusal {
             Self::OtherVersion { wanted_version, .. } => {
                 format!("rebuild it against deputy:app@{wanted_version}, or take the host that speaks its version")
             }
+            Self::ImportShape { .. } => {
+                "rebuild the hooks with the `deputy-hooks` of this host: wit/app/0.1.0/hooks.wit".to_owned()
+            }
             Self::Shape { .. } => "rebuild it against the WIT of this host: wit/app/0.1.0/app.wit".to_owned(),
             Self::NotActedOn { .. } => "remove the export, or take a host that acts on it".to_owned(),
         };
@@ -83,16 +90,14 @@ impl Refusal {
     }
 }
 
-/// Checks that `bytes` are an app of this host's contract. All complaints, never an empty list.
-pub fn inspect(bytes: &[u8]) -> Result<(), Vec<Refusal>> {
-    let refusals = match look(bytes) {
-        Ok(refusals) => refusals,
-        Err(refusal) => vec![refusal],
-    };
-    if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+/// Checks that `bytes` are an app of this host's contract, and gives the hooks that it exports. All complaints, never an
+/// empty list.
+pub fn inspect(bytes: &[u8]) -> Result<Vec<&'static str>, Vec<Refusal>> {
+    let (hooks, refusals) = look(bytes).map_err(|refusal| vec![refusal])?;
+    if refusals.is_empty() { Ok(hooks) } else { Err(refusals) }
 }
 
-fn look(bytes: &[u8]) -> Result<Vec<Refusal>, Refusal> {
+fn look(bytes: &[u8]) -> Result<(Vec<&'static str>, Vec<Refusal>), Refusal> {
     if bytes.len() > MAX_COMPONENT_BYTES {
         return Err(Refusal::TooLarge { bytes: bytes.len() });
     }
@@ -117,18 +122,46 @@ fn look(bytes: &[u8]) -> Result<Vec<Refusal>, Refusal> {
     };
     let (wanted, app) = contract().map_err(|error| broken(&error))?;
     let mut refusals = Vec::new();
+    let hooks = hooks(&found, world, &mut refusals).map_err(|error| broken(&error))?;
     let imports: Vec<String> = found.worlds[world]
         .imports
         .iter()
         // A type used by an export stands here too; it asks for nothing.
         .filter(|(_, item)| !is_type_only(&found, item))
         .map(|(key, _)| found.name_world_key(key))
+        .filter(|name| hooks.is_empty() || name != SECRETS)
         .collect();
     if !imports.is_empty() {
         refusals.push(Refusal::Imports { names: imports });
     }
-    exports(&found, world, &wanted, app, &mut refusals);
-    Ok(refusals)
+    exports(&found, world, &wanted, app, &hooks, &mut refusals);
+    Ok((hooks, refusals))
+}
+
+/// The hooks that are there. Each has the contract's shape, and what they import of `secrets` too, or it is told.
+fn hooks(found: &Resolve, world: WorldId, refusals: &mut Vec<Refusal>) -> Result<Vec<&'static str>, ImageError> {
+    let Contract { resolve: wanted, worlds } = Contract::read()?;
+    let item = |resolve: &Resolve, items: &IndexMap<WorldKey, WorldItem>, name: &str| {
+        items.iter().find(|(key, _)| resolve.name_world_key(key) == name).map(|(_, item)| item.clone())
+    };
+    let mut there = Vec::new();
+    for (hook, want) in worlds {
+        let Some(have) = item(found, &found.worlds[world].exports, hook) else { continue };
+        there.push(hook);
+        let want = &wanted.worlds[want];
+        if let Some(want) = item(&wanted, &want.exports, hook)
+            && let Some(difference) = shape::difference(found, &have, &wanted, &want)
+        {
+            refusals.push(Refusal::Shape { export: hook.to_owned(), difference });
+        }
+        if let Some(want) = item(&wanted, &want.imports, SECRETS)
+            && let Some(have) = item(found, &found.worlds[world].imports, SECRETS)
+            && let Some(difference) = shape::part_difference(found, &have, &wanted, &want)
+        {
+            refusals.push(Refusal::ImportShape { import: SECRETS.to_owned(), difference });
+        }
+    }
+    Ok(there)
 }
 
 fn is_type_only(resolve: &Resolve, item: &WorldItem) -> bool {
@@ -144,9 +177,16 @@ fn is_type_only(resolve: &Resolve, item: &WorldItem) -> bool {
     }
 }
 
-fn exports(found: &Resolve, world: WorldId, wanted: &Resolve, app: WorldId, refusals: &mut Vec<Refusal>) {
+fn exports(
+    found: &Resolve,
+    world: WorldId,
+    wanted: &Resolve,
+    app: WorldId,
+    hooks: &[&str],
+    refusals: &mut Vec<Refusal>,
+) {
     let name = |resolve: &Resolve, key: &WorldKey| resolve.name_world_key(key);
-    let mut answered = Vec::new();
+    let mut answered: Vec<String> = hooks.iter().map(|hook| (*hook).to_owned()).collect();
     for (key, want) in &wanted.worlds[app].exports {
         let want_name = name(wanted, key);
         let same = found.worlds[world].exports.iter().find(|(key, _)| name(found, key) == want_name);

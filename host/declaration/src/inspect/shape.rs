@@ -1,6 +1,19 @@
 //! Compares two WIT types, and says the first difference in words.
 
-use wit_parser::{Function, Resolve, Type, TypeDefKind, WorldItem};
+use wit_parser::{Function, FunctionKind, Handle, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldItem};
+
+/// As [`difference`], of an import: it may ask for less than there is.
+pub(super) fn part_difference(found: &Resolve, have: &WorldItem, wanted: &Resolve, want: &WorldItem) -> Option<String> {
+    let (WorldItem::Interface { id: have, .. }, WorldItem::Interface { id: want, .. }) = (have, want) else {
+        return Some("it is another kind of item".to_owned());
+    };
+    let sides = Sides { found, wanted };
+    let (have, want) = (&found.interfaces[*have].functions, &wanted.interfaces[*want].functions);
+    have.iter().find_map(|(name, have)| match want.get(name) {
+        None => Some(format!("the function `{name}` is unknown here")),
+        Some(want) => sides.functions(have, want).map(|difference| format!("function `{name}`: {difference}")),
+    })
+}
 
 /// Both sides of a comparison.
 struct Sides<'r> {
@@ -35,7 +48,14 @@ pub(super) fn difference(found: &Resolve, have: &WorldItem, wanted: &Resolve, wa
 
 impl Sides<'_> {
     fn functions(&self, have: &Function, want: &Function) -> Option<String> {
-        if have.kind != want.kind {
+        // Of which resource stands in the name.
+        let same = match (&have.kind, &want.kind) {
+            (FunctionKind::Method(_), FunctionKind::Method(_))
+            | (FunctionKind::Static(_), FunctionKind::Static(_))
+            | (FunctionKind::Constructor(_), FunctionKind::Constructor(_)) => true,
+            (have, want) => have == want,
+        };
+        if !same {
             return Some("it is asynchronous, or bound to a resource".to_owned());
         }
         if have.params.len() != want.params.len() {
@@ -100,6 +120,19 @@ impl Sides<'_> {
             }
             (TypeDefKind::List(have), TypeDefKind::List(want)) => self.types(have, want, &format!("{place} (items)")),
             (TypeDefKind::Option(have), TypeDefKind::Option(want)) => self.types(have, want, place),
+            (TypeDefKind::Result(have), TypeDefKind::Result(want)) => {
+                let pairs = [(&have.ok, &want.ok), (&have.err, &want.err)];
+                pairs.into_iter().find_map(|pair| match pair {
+                    (None, None) => None,
+                    (Some(have), Some(want)) => self.types(have, want, place),
+                    _ => other(),
+                })
+            }
+            (TypeDefKind::Handle(Handle::Own(have)), TypeDefKind::Handle(Handle::Own(want)))
+            | (TypeDefKind::Handle(Handle::Borrow(have)), TypeDefKind::Handle(Handle::Borrow(want))) => {
+                let (have, want) = (resource(self.found, *have), resource(self.wanted, *want));
+                (have != want).then(|| format!("{place} is a handle of {have}, wanted {want}"))
+            }
             _ => other(),
         }
     }
@@ -114,6 +147,17 @@ fn members(have: &[String], want: &[String], place: &str, what: &str) -> Option<
         return Some(format!("{place} has the {what} `{extra}`, which is unknown here"));
     }
     (have != want).then(|| format!("{place} has its {what}s in another order"))
+}
+
+/// A resource, with the interface that it belongs to.
+fn resource(resolve: &Resolve, id: TypeId) -> String {
+    let Type::Id(id) = resolved(resolve, &Type::Id(id)) else { return "no resource".to_owned() };
+    let ty = &resolve.types[id];
+    let owner = match ty.owner {
+        TypeOwner::Interface(id) => resolve.id_of(id),
+        TypeOwner::World(_) | TypeOwner::None => None,
+    };
+    format!("`{}` of `{}`", ty.name.as_deref().unwrap_or_default(), owner.as_deref().unwrap_or("the component"))
 }
 
 /// Through aliases.

@@ -5,7 +5,8 @@ use toml::de::DeValue;
 
 use super::reader::{Entry, Names, Reader, Table, join};
 use crate::types::{
-    AwsSigv4, BasicRule, NamedTemplate, OAuth1, OAuth1Signature, Part, Placeholder, Rule, RuleSet, Signer, Template,
+    AwsSigv4, BasicRule, HookSigner, NamedTemplate, OAuth1, OAuth1Signature, Part, Placeholder, Rule, RuleSet, Signer,
+    Template,
 };
 
 pub(super) const RULES: [&str; 6] = ["header", "query", "basic", "body", "path", "sign"];
@@ -169,7 +170,11 @@ fn signer(reader: &mut Reader<'_>, entry: &Entry<'_>, path: &str, names: Names<'
                 realm: optional(reader, &table, "realm", &path, names),
             }))
         }
-        "hook" => reader.table(one.value, "hook", &[]).map(|_| Signer::Hook),
+        "hook" => {
+            let table = reader.table(one.value, "hook", &["headers", "query"])?;
+            let headers = reader.strings(&table, "headers", &path);
+            Some(Signer::Hook(HookSigner { headers, query: reader.strings(&table, "query", &path) }))
+        }
         // Told by `table`.
         _ => None,
     }

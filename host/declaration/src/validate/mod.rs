@@ -18,7 +18,6 @@ mod reach;
 mod request;
 mod rules;
 mod text;
-mod unsupported;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,7 +68,6 @@ pub fn validate(app: &App) -> Vec<Finding> {
     reach::signals(&mut check);
     pagination::pagination(&mut check);
     actions::actions(&mut check);
-    unsupported::unsupported(&mut check);
     check.findings
 }
 

@@ -1,7 +1,8 @@
 //! Rules that put a credential into a body, into the path, or under a signature.
 
+use super::rules::header_name;
 use super::{Check, Known, text, token_names};
-use crate::types::{NamedTemplate, Part, Rule, Signer, Template};
+use crate::types::{HookSigner, NamedTemplate, Part, Rule, RuleSet, Signer, Template};
 
 /// The templates of a signer, each with its field.
 pub(super) fn signer_templates(signer: &Signer) -> Vec<(&'static str, &Template)> {
@@ -26,27 +27,72 @@ pub(super) fn signer_templates(signer: &Signer) -> Vec<(&'static str, &Template)
             all.extend(sign.realm.as_ref().map(|template| ("oauth1.realm", template)));
             all
         }
-        Signer::Hook => Vec::new(),
+        Signer::Hook(_) => Vec::new(),
     }
 }
 
-/// Checks one rule, and gives the slot that it fills: no other rule of its set may fill it too.
-pub(super) fn rule(check: &mut Check<'_>, path: &str, rule: &Rule, known: Known<'_>) -> Option<String> {
+/// The most places that one signature fills.
+const MOST_SLOTS: usize = 16;
+
+/// Checks one rule, and gives the slots that it fills: no other rule of its set may fill them too.
+pub(super) fn rule(check: &mut Check<'_>, path: &str, rule: &Rule, known: Known<'_>) -> Vec<String> {
     match rule {
         Rule::Body(named) => {
             body(check, &format!("{path}.body"), named, known);
             // A form's field `a` is the JSON body's `/a`.
-            Some(format!("body {}", named.name.strip_prefix('/').unwrap_or(&named.name)))
+            vec![format!("body {}", named.name.strip_prefix('/').unwrap_or(&named.name))]
         }
         Rule::Path(template) => {
             segments(check, &format!("{path}.path"), template, known);
-            Some("path".to_owned())
+            vec!["path".to_owned()]
         }
+        Rule::Sign(Signer::Hook(hook)) => hook_slots(check, &format!("{path}.sign.hook"), hook),
         Rule::Sign(signer) => {
             sign(check, &format!("{path}.sign"), signer, known);
-            Some("header authorization".to_owned())
+            vec!["header authorization".to_owned()]
         }
-        Rule::Header(_) | Rule::Query(_) | Rule::Basic(_) => None,
+        Rule::Header(_) | Rule::Query(_) | Rule::Basic(_) => Vec::new(),
+    }
+}
+
+fn hook_slots(check: &mut Check<'_>, path: &str, hook: &HookSigner) -> Vec<String> {
+    let count = hook.headers.len() + hook.query.len();
+    if count == 0 {
+        let help = "name them: sign.hook = { headers = [\"X-Signature\"] }";
+        check.fail_with(path, "the hook has no place to write its signature to", help);
+    } else if count > MOST_SLOTS {
+        check.fail(path, format!("a signature fills at most {MOST_SLOTS} places"));
+    }
+    for (at, name) in hook.headers.iter().enumerate() {
+        header_name(check, &format!("{path}.headers[{at}]"), name);
+    }
+    for (at, name) in hook.query.iter().enumerate() {
+        if !text::is_query_name(name) {
+            check.fail(format!("{path}.query[{at}]"), format!("`{name}` is no query name"));
+        }
+    }
+    let headers = hook.headers.iter().map(|name| format!("header {}", name.to_ascii_lowercase()));
+    headers.chain(hook.query.iter().map(|name| format!("query {name}"))).collect()
+}
+
+/// A hook sees the request that it signs, so nothing in it may hold a secret but headers, which it is not shown.
+pub(super) fn beside_hook(check: &mut Check<'_>, path: &str, set: &RuleSet) {
+    if !set.rules.iter().any(|rule| matches!(rule, Rule::Sign(Signer::Hook(_)))) {
+        return;
+    }
+    for (at, rule) in set.rules.iter().enumerate() {
+        let what = match rule {
+            Rule::Query(_) => "a query field",
+            Rule::Body(_) => "a body field",
+            Rule::Path(_) => "the path",
+            Rule::Sign(Signer::AwsSigv4(_) | Signer::OAuth1(_)) => {
+                check.fail(format!("{path}.rules[{at}]"), "a request is signed once, and a hook signs this one");
+                continue;
+            }
+            Rule::Sign(Signer::Hook(_)) | Rule::Header(_) | Rule::Basic(_) => continue,
+        };
+        let help = "let the hook place it, or take a header";
+        check.fail_with(format!("{path}.rules[{at}]"), format!("the hook would see the secret in {what}"), help);
     }
 }
 

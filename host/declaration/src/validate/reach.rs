@@ -138,7 +138,8 @@ pub(super) fn injected(app: &App, name: &str) -> bool {
                 .any(|signed| name.eq_ignore_ascii_case(signed))
         }
         Rule::Sign(Signer::OAuth1(_)) => name.eq_ignore_ascii_case("authorization"),
-        Rule::Query(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(Signer::Hook) => false,
+        Rule::Sign(Signer::Hook(hook)) => hook.headers.iter().any(|header| name.eq_ignore_ascii_case(header)),
+        Rule::Query(_) | Rule::Body(_) | Rule::Path(_) => false,
     })
 }
 

@@ -35,7 +35,7 @@ pub(super) fn templates(rule: &Rule) -> Vec<(&'static str, &Template)> {
 /// The tokens that a rule writes. A hook is given all of them.
 pub(super) fn rule_tokens<'r>(rule: &'r Rule, all: &[&'r str]) -> Vec<&'r str> {
     match rule {
-        Rule::Sign(Signer::Hook) => all.to_vec(),
+        Rule::Sign(Signer::Hook(_)) => all.to_vec(),
         rule => templates(rule).into_iter().flat_map(|(_, template)| token_names(template)).collect(),
     }
 }
@@ -67,7 +67,7 @@ fn rule_set(check: &mut Check<'_>, path: &str, set: &RuleSet, known: Known<'_>) 
                 format!("header {}", named.name.to_ascii_lowercase())
             }
             Rule::Query(named) => {
-                if named.name.is_empty() || named.name.contains(['&', '=', '#', ' ']) {
+                if !text::is_query_name(&named.name) {
                     check.fail(format!("{path}.query.name"), format!("`{}` is no query name", named.name));
                 }
                 format!("query {}", named.name)
@@ -78,15 +78,17 @@ fn rule_set(check: &mut Check<'_>, path: &str, set: &RuleSet, known: Known<'_>) 
                 });
                 "header authorization".to_owned()
             }
-            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => match place::rule(check, &path, rule, known) {
-                Some(slot) => slot,
-                None => continue,
-            },
+            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => {
+                let filled = place::rule(check, &path, rule, known);
+                slots.extend(filled.into_iter().map(|slot| (path.clone(), slot)));
+                continue;
+            }
         };
         slots.push((path, slot));
     }
     check.unique("place of a rule:", slots);
     nested_bodies(check, path, set);
+    place::beside_hook(check, path, set);
 }
 
 /// A rule cannot write within what another one writes.

@@ -327,8 +327,26 @@ fn each_rule_names_its_field() {
         ),
         (
             "/methods/1/rule-sets/0/rules/1".into(),
-            json!({ "sign": "hook" }),
-            "methods[1].rule-sets[0].rules[1]: this version does not act on hooks that sign",
+            json!({ "sign": { "hook": { "headers": [], "query": [] } } }),
+            "methods[1].rule-sets[0].rules[1].sign.hook: the hook has no place to write its signature to",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "sign": { "hook": { "headers": ["Host"], "query": [] } } }),
+            "methods[1].rule-sets[0].rules[1].sign.hook.headers[0]: the header `Host` belongs to the host",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "sign": { "hook": { "headers": [], "query": ["a&b"] } } }),
+            "methods[1].rule-sets[0].rules[1].sign.hook.query[0]: `a&b` is no query name",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules".into(),
+            json!([
+                { "query": { "name": "key", "value": token("user") } },
+                { "sign": { "hook": { "headers": ["x-signature"], "query": [] } } },
+            ]),
+            "methods[1].rule-sets[0].rules[0]: the hook would see the secret in a query field",
         ),
         // OAuth.
         (

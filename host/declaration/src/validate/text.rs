@@ -43,6 +43,10 @@ pub fn is_header_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+pub fn is_query_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['&', '=', '#', ' '])
+}
+
 /// Headers that decide where a message goes, where it ends, or how the host reads the answer: no app and no caller
 /// sets them.
 pub fn is_host_owned_header(name: &str) -> bool {

@@ -57,5 +57,6 @@ pub fn live(apps: &dyn Apps, record: &Record) -> Result<Live, AuthError> {
         token_endpoints: template::token_endpoints(app, method, &record.inputs)?,
         generation: record.secrets,
         declaration: app.clone(),
+        version: pinned.hash.clone(),
     })
 }

@@ -7,13 +7,15 @@
 mod oauth1;
 mod sigv4;
 
+pub(super) use oauth1::nonce;
+
 use deputy_declaration::types::{AuthMethod, Rule, Signer, Template};
 use http::{HeaderMap, Method, header};
 use percent_encoding::{percent_decode_str, percent_encode};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::caller_headers::{check_header_slot, folded, has_field};
+use super::caller_headers::{check_header_slot, check_query_slot, folded, has_field};
 use super::inject::{self, RESERVED};
 use super::{Body, EgressError, Live, fields, reconnect};
 use crate::time::Time;
@@ -62,7 +64,8 @@ pub(super) fn needs(signer: &Signer) -> Vec<&Template> {
             all.extend(&sign.realm);
             all
         }
-        Signer::Hook => Vec::new(),
+        // It is given all tokens, and says itself which one is missing.
+        Signer::Hook(_) => Vec::new(),
     }
 }
 
@@ -76,6 +79,11 @@ pub(super) fn check_slots(
 ) -> Result<(), EgressError> {
     for rule in method.rule_sets.iter().flat_map(|set| &set.rules) {
         let Rule::Sign(signer) = rule else { continue };
+        if let Signer::Hook(hook) = signer {
+            hook.headers.iter().try_for_each(|name| check_header_slot(caller, name))?;
+            hook.query.iter().try_for_each(|name| check_query_slot(query, name))?;
+            continue;
+        }
         check_header_slot(caller, header::AUTHORIZATION.as_str())?;
         let names: &[&str] = match signer {
             Signer::AwsSigv4(_) => {
@@ -83,7 +91,7 @@ pub(super) fn check_slots(
                 &SIGV4_FIELDS
             }
             Signer::OAuth1(_) => &OAUTH1_FIELDS,
-            Signer::Hook => &[],
+            Signer::Hook(_) => &[],
         };
         let form = match body {
             Body::Bytes(bytes) if fields::kind(merged) == Some(fields::Kind::Form) => std::str::from_utf8(bytes).ok(),
@@ -148,11 +156,8 @@ pub(super) fn sign(
                 oauth1::Moment { seconds: at.as_ms().div_euclid(1000), nonce: oauth1::nonce()?, version: true };
             oauth1::sign(&keys, message, &moment, forms)
         }
-        // Validation lets no such declaration in.
-        Signer::Hook => Err(EgressError::Internal(format!(
-            "{} signs with a hook, which this version does not run",
-            live.declaration.slug
-        ))),
+        // Runs after this, and may wait for its turn: `hook`.
+        Signer::Hook(_) => Ok(()),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Moment {
 }
 
 /// A nonce that nobody else draws.
-pub(super) fn nonce() -> Result<String, EgressError> {
+pub(in crate::egress) fn nonce() -> Result<String, EgressError> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| EgressError::Internal("the system gives no random bytes".to_owned()))?;
     Ok(HEXLOWER.encode(&bytes))

@@ -6,7 +6,7 @@ mod places;
 mod plain;
 mod road;
 mod tls;
-mod world;
+pub(super) mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,6 +67,7 @@ pub(super) fn live(origin: &str) -> Live {
         account: AccountId::new(),
         name: "test/work".into(),
         declaration: Arc::new(app),
+        version: "test".into(),
         method: 0,
         inputs: BTreeMap::new(),
         tokens: BTreeMap::from([("key".into(), Secret::new(b"canary-secret-1234".to_vec()))]),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
-use deputy_declaration::types::{AwsSigv4, NamedTemplate, OAuth1, OAuth1Signature, Rule, RuleSet, Signer, Template};
+use deputy_declaration::types::{
+    AwsSigv4, HookSigner, NamedTemplate, OAuth1, OAuth1Signature, Rule, RuleSet, Signer, Template,
+};
 use futures_util::StreamExt;
 use http::{HeaderName, HeaderValue, Method};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
@@ -341,7 +343,9 @@ async fn a_missing_key_is_never_a_request_without() {
         account.tokens.insert(name.into(), Secret::new(value.as_bytes().to_vec()));
         assert_eq!(World::new(account, allow(&[&peer])).get("/").await.unwrap_err().code(), "denied", "{value}");
     }
-    let hook = world(&peer, vec![Rule::Sign(Signer::Hook)]).await;
+    let hook =
+        world(&peer, vec![Rule::Sign(Signer::Hook(HookSigner { headers: vec!["x-s".into()], query: Vec::new() }))])
+            .await;
     assert_eq!(hook.get("/").await.unwrap_err().code(), "internal");
     assert_eq!(peer.connections(), 0);
 }

@@ -66,6 +66,7 @@ pub fn copy(live: &Live) -> Live {
         account: live.account.clone(),
         name: live.name.clone(),
         declaration: live.declaration.clone(),
+        version: live.version.clone(),
         method: live.method,
         inputs: live.inputs.clone(),
         tokens: live.tokens.iter().map(|(name, secret)| (name.clone(), secret.duplicate())).collect(),
@@ -124,6 +125,11 @@ impl World {
             revoked: Mutex::default(),
         };
         Self { egress, audit, tokens, grant }
+    }
+
+    /// The account as it is now.
+    pub fn tokens_now(&self) -> Arc<Live> {
+        self.tokens.now.lock().unwrap().clone()
     }
 
     pub async fn send(&self, request: Request) -> Result<Answer, EgressError> {

@@ -46,7 +46,8 @@ pub(super) fn slots_of(rule: &Rule) -> Vec<Slot> {
             let places = keys.flat_map(|key| [Slot::Query(folded(key)), Slot::Body((*key).to_owned())]);
             std::iter::once(authorization()).chain(places).collect()
         }
-        Rule::Sign(Signer::Hook) => Vec::new(),
+        // What a hook writes follows from the request; code cannot have written it with a marker.
+        Rule::Sign(Signer::Hook(_)) => Vec::new(),
     }
 }
 
@@ -61,7 +62,7 @@ pub(super) fn uses(rule: &Rule, token: &str) -> bool {
             any(&[&rule.access_key]) || rule.session_token.as_ref().is_some_and(|template| any(&[template]))
         }
         Rule::Sign(Signer::OAuth1(rule)) => any(&[&rule.consumer_key, &rule.token]),
-        Rule::Sign(Signer::Hook) => false,
+        Rule::Sign(Signer::Hook(_)) => false,
     }
 }
 

@@ -1,0 +1,96 @@
+//! The worked example of a hook, from its folder to a signed request, with the built binary and over TLS.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::{digest, hmac};
+use serde_json::{Value, json};
+
+use crate::support::deputy::Deputy;
+use crate::support::provider::{Provider, Reply, Seen};
+use crate::support::text;
+
+const KEY: &[u8] = b"the key that acme gave out";
+/// `KEY` as base64.
+const PASTED: &str = "dGhlIGtleSB0aGF0IGFjbWUgZ2F2ZSBvdXQ=";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// The example's files, in a folder of their own.
+fn example(folder: &Path) -> PathBuf {
+    let from = root().join("sdk/hooks/example");
+    let app = folder.join("acme-signed");
+    fs::create_dir_all(app.join("hooks/src")).expect("a folder");
+    for file in ["app.toml", "hooks/Cargo.toml", "hooks/src/lib.rs"] {
+        fs::copy(from.join(file), app.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+    // The versions that the other guests are built with, and the pinned compiler: nothing is fetched or chosen anew.
+    fs::copy(root().join("tests/guests/Cargo.lock"), app.join("hooks/Cargo.lock")).expect("the lock file");
+    fs::copy(root().join("rust-toolchain.toml"), app.join("rust-toolchain.toml")).expect("the toolchain");
+    app
+}
+
+/// `deputy app build`, with cargo's own folders: those of the machine lie elsewhere. Gives the component's path.
+fn build(deputy: &Deputy, app: &Path) -> String {
+    let mut command = deputy.command(&["--json", "app", "build", &app.display().to_string()]);
+    for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        if let Some(folder) = std::env::var_os(name) {
+            command.env(name, folder);
+        }
+    }
+    let built = command.output().expect("deputy runs");
+    let told = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{}\n{told}", String::from_utf8_lossy(&built.stdout));
+    let answer: Value = serde_json::from_slice(&built.stdout).unwrap_or_else(|error| panic!("{error}: {told}"));
+    text(&answer, "path")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes the signature anew from what arrived.
+fn acme(seen: &Seen) -> Reply {
+    let date = seen.header("x-acme-date");
+    let body = hex(digest::digest(&digest::SHA256, &seen.body).as_ref());
+    let signed = format!("{}\n{}\n{date}\n{body}", seen.method, seen.target);
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY), signed.as_bytes());
+    let wanted = format!("ACME key=id-4711, signature={}", hex(mac.as_ref()));
+    match seen.header("authorization") == wanted {
+        true => Reply::json(200, &json!({ "id": 7, "name": "Ada", "echo": PASTED })),
+        false => Reply::json(401, &json!({ "error": "bad signature" })),
+    }
+}
+
+#[test]
+fn the_example_is_built_installed_connected_and_signs() {
+    let provider = Provider::start(&["api.acme.example"], acme);
+    let deputy = Deputy::new(&[provider.address]);
+    let config = deputy.folder().join("config");
+    let file = config.join("deputy.toml");
+    let before = fs::read_to_string(&file).expect("deputy.toml");
+    fs::write(&file, before.replace("[egress]\n", &format!("[egress]\n{}", provider.egress(&config)))).expect("it");
+
+    let app = example(deputy.folder());
+    // Without its hook the declaration is refused, and the fix says how to build it.
+    let refused = deputy.fails(&["app", "install", &app.display().to_string()]);
+    assert_eq!(refused["code"], "app_hook_missing", "{refused}");
+    assert!(text(&refused, "fix").contains("deputy app build"), "{refused}");
+
+    let component = build(&deputy, &app);
+    deputy.json(&["app", "install", &component]);
+    let pasted = json!({ "key_id": "id-4711", "secret": PASTED }).to_string();
+    let connected = deputy.json_with(&["connect", "acme-signed"], pasted.as_bytes());
+    let account = text(&connected["account"], "name");
+    assert_eq!(deputy.accounts(), [account.clone()], "{connected}");
+
+    let answer =
+        deputy.run(&["--json", "request", &account, "POST", "/v1/orders?a=1&b=%C3%A4", "-d", "{\"amount\":1}"]);
+    assert_eq!(answer.code(), Some(0), "{answer}");
+    answer.assert_holds_none_of(&[PASTED.to_owned(), hex(KEY)]);
+    assert_eq!(answer.last_json()["status"], 200, "{answer}");
+    let posted = provider.take().pop().expect("a request");
+    assert_eq!((posted.method.as_str(), posted.text().as_str()), ("POST", "{\"amount\":1}"));
+}
