@@ -84,7 +84,7 @@ fn the_example_is_built_installed_connected_and_signs() {
     let pasted = json!({ "key_id": "id-4711", "secret": PASTED }).to_string();
     let connected = deputy.json_with(&["connect", "acme-signed"], pasted.as_bytes());
     let account = text(&connected["account"], "name");
-    assert_eq!(deputy.accounts(), [account.clone()], "{connected}");
+    assert_eq!(deputy.accounts(), std::slice::from_ref(&account), "{connected}");
 
     let answer =
         deputy.run(&["--json", "request", &account, "POST", "/v1/orders?a=1&b=%C3%A4", "-d", "{\"amount\":1}"]);

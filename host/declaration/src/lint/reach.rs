@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 use super::{Warning, warning};
-use crate::types::{EvidenceLevel, App, InputKind, InputSource, Origin, Part, Template};
+use crate::types::{App, EvidenceLevel, InputKind, InputSource, Origin, Part, Template};
 
 /// Names that stand in examples, and those that only one machine or network knows.
 const NOT_PUBLIC: [&str; 8] =
