@@ -7,6 +7,7 @@ mod actions;
 mod app_hooks;
 mod apps;
 mod control;
+mod drafts;
 mod error;
 mod hooks;
 mod requests;
@@ -23,6 +24,7 @@ pub use actions::{ActionDetail, ActionList, ActionRun, ActionSends, ActionSummar
 pub use apps::{
     AppBuilt, AppChecked, AppDetail, AppFilter, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail,
 };
+pub use drafts::{AppDrafted, Description};
 pub use error::{Error, Problem};
 pub use hooks::{HookAnswer, HookRequest, Serving};
 pub use requests::CallRun;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::app_import::Import;
 use super::output::{BAD, BOLD, DIM, GOOD, Output, printable, table};
 use super::{Done, Error};
 use crate::deputy::{AppDetail, AppFilter, AppList, AppSource, Caller, Deputy};
@@ -41,6 +42,8 @@ pub enum Command {
         #[arg(long)]
         deny_warnings: bool,
     },
+    /// Draft an app.toml from an OpenAPI document, a Postman collection or a curl command
+    Import(Import),
     /// Install an app from an app.toml or a component
     Install {
         /// An app.toml, a folder that holds one, or a component
@@ -99,6 +102,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 format!("{GOOD}built{GOOD:#} {} ({} bytes, sha256 {})", to.display(), built.component.len(), built.hash)
             })?;
         }
+        Command::Import(import) => return import.run(deputy, caller, output),
         Command::Check { path, deny_warnings } => {
             let checked = deputy.app_check(caller, AppSource::read(&path)?).await?;
             output.emit(&checked, || {

@@ -5,6 +5,7 @@
 mod account;
 mod action;
 mod app;
+mod app_import;
 mod client;
 mod connect;
 #[cfg(feature = "demo")]

@@ -11,6 +11,7 @@ mod faults;
 mod gate;
 mod hooks;
 mod house;
+mod import;
 mod markers;
 mod packages;
 mod peer;

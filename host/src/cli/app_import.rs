@@ -1,0 +1,96 @@
+//! `deputy app import`: an `app.toml` from an OpenAPI document, a Postman collection or a curl command.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::output::{BOLD, GOOD, Output, printable};
+use super::{Done, Error};
+use crate::deputy::{Caller, Deputy, Description};
+
+/// Larger descriptions are no longer written by people.
+const MAX_BYTES: u64 = 64 << 20;
+
+#[derive(Args)]
+pub struct Import {
+    /// What describes the API
+    kind: Kind,
+    /// A file, `-` for standard input, or the curl command as one argument
+    source: String,
+    /// The app's slug [default: from the description's title]
+    #[arg(long)]
+    slug: Option<String>,
+    /// Where to write the app.toml, which must not exist yet [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Openapi,
+    Postman,
+    Curl,
+}
+
+impl Import {
+    pub fn run(self, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+        let kind = match self.kind {
+            Kind::Openapi => Description::OpenApi,
+            Kind::Postman => Description::Postman,
+            Kind::Curl => Description::Curl,
+        };
+        let text = match kind {
+            Description::Curl if self.source != "-" => self.source.clone(),
+            _ => read(&self.source)?,
+        };
+        let drafted = deputy.app_draft(caller, kind, &text, &self.source, self.slug)?;
+        let to = self.output.as_deref();
+        if let Some(to) = to {
+            write(to, &drafted.toml)?;
+        }
+        output.emit(&drafted, || match to {
+            None => drafted.toml.clone(),
+            Some(to) => {
+                let mut text = format!("{GOOD}written{GOOD:#} {}\n", to.display());
+                for note in &drafted.notes {
+                    text.push_str(&format!("{BOLD}to do{BOLD:#} {}\n", printable(note)));
+                }
+                text.push_str(&format!("next: deputy app check {}\n", to.display()));
+                text
+            }
+        })?;
+        Ok(Done::Ok)
+    }
+}
+
+fn read(source: &str) -> Result<String, Error> {
+    let failed = |why: String| {
+        Error::new("description_unreadable", format!("cannot read {source}: {why}"))
+            .with_fix("name a file, or `-` and give the text on standard input")
+    };
+    if source.starts_with("https://") || source.starts_with("http://") {
+        return Err(failed("it is an address, and this command fetches nothing".into())
+            .with_fix(format!("curl -fsSL '{source}' | deputy app import openapi -")));
+    }
+    let mut bytes = Vec::new();
+    let took = match source {
+        "-" => std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes),
+        path => std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)),
+    };
+    took.map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(failed(format!("it has more than {MAX_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".into()))
+}
+
+/// A file that is there is somebody's work.
+fn write(to: &Path, text: &str) -> Result<(), Error> {
+    let failed = |error: std::io::Error| {
+        Error::new("output_failed", format!("cannot write {}: {error}", to.display()))
+            .with_fix("name a file that does not exist yet, in a folder that does")
+    };
+    let mut file = std::fs::File::create_new(to).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
