@@ -2,6 +2,7 @@
 //!
 //! Machines differ and are busy: only the ratios mean something. They are recorded in `docs/performance.md`.
 
+mod catalogue;
 mod scripts;
 mod workflows;
 
@@ -47,7 +48,8 @@ async fn all() -> Result<()> {
     let server = Server::start()?;
     road(server.address).await?;
     workflows::three_requests(server.address).await?;
-    list()
+    catalogue::built()?;
+    catalogue::commands()
 }
 
 fn row(name: &str, ours: Duration, beside: Duration, aim: &str) {
@@ -300,31 +302,6 @@ fn serve() -> Result<()> {
         axum::serve(listener, router).await?;
         Ok(())
     })
-}
-
-/// `deputy app list` beside `deputy --version`, both from start to exit.
-fn list() -> Result<()> {
-    let program = std::env::current_exe()?.parent().and_then(Path::parent).ok_or("no folder")?.join("deputy");
-    let folder = tempfile::tempdir()?;
-    let time = |arguments: &[&str]| -> Result<Duration> {
-        let began = Instant::now();
-        let output = Command::new(&program)
-            .args(arguments)
-            .env("DEPUTY_DATA", folder.path().join("data"))
-            .env("DEPUTY_CONFIG", folder.path().join("config"))
-            .output()?;
-        match output.status.success() {
-            true => Ok(began.elapsed()),
-            false => Err(format!("{arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr)).into()),
-        }
-    };
-    let (mut ours, mut beside) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        ours.push(time(&["app", "list"])?);
-        beside.push(time(&["--version"])?);
-    }
-    row("deputy app list, beside --version", median(ours), median(beside), "");
-    Ok(())
 }
 
 fn workspace() -> PathBuf {

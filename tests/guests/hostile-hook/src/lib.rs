@@ -83,7 +83,7 @@ impl Signing for Hostile {
 #[inline(never)]
 #[allow(unconditional_recursion)] // That is the bomb.
 fn deeper(depth: u64) -> u64 {
-    std::hint::black_box(deeper(depth + 1) + 1)
+    std::hint::black_box(depth) + std::hint::black_box(deeper(depth + 1))
 }
 
 /// The first word of this module's memory that holds "canary". What it looks for stands nowhere in it: each letter is
