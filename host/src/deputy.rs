@@ -5,6 +5,8 @@
 mod accounts;
 mod actions;
 mod apps;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod hooks;
 mod requests;

@@ -30,6 +30,16 @@ pub enum Command {
         /// An app.toml, a folder that holds one, or a component
         path: PathBuf,
     },
+    /// Test an app against a provider made from its own declaration; nothing leaves this machine
+    #[cfg(feature = "conformance")]
+    Test {
+        /// The slug of an app, an app.toml, a folder that holds one, or a component
+        #[arg(required_unless_present = "all")]
+        app: Option<String>,
+        /// Every app there is
+        #[arg(long, conflicts_with = "app")]
+        all: bool,
+    },
     /// Install an app from an app.toml or a component
     Install {
         /// An app.toml, a folder that holds one, or a component
@@ -78,6 +88,10 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         Command::Check { path } => {
             let detail = deputy.app_check(caller, AppSource::read(&path)?).await?;
             output.emit(&detail, || format!("{GOOD}ok{GOOD:#}\n{}", describe(&detail)))?;
+        }
+        #[cfg(feature = "conformance")]
+        Command::Test { app, all } => {
+            return super::app_test::run(app.filter(|_| !all), deputy, caller, output).await;
         }
         Command::Install { path } => {
             let installed = deputy.app_install(caller, AppSource::read(&path)?).await?;

@@ -5,6 +5,8 @@
 mod account;
 mod action;
 mod app;
+#[cfg(feature = "conformance")]
+mod app_test;
 mod client;
 mod connect;
 #[cfg(feature = "demo")]
