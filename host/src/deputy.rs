@@ -7,6 +7,7 @@ mod actions;
 mod apps;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod control;
 mod error;
 mod hooks;
 mod requests;
@@ -29,6 +30,8 @@ pub use uses::{AccountDetail, AccountReplaced, MissingScopes};
 pub use work::Worker;
 pub use workflow_check::{StepSummary, WorkflowChecked, WorkflowFile};
 pub use workflows::*;
+
+pub use deputy_declaration::types::Input;
 
 pub use crate::caller::Caller;
 pub use crate::config::{Config, Overrides};
@@ -58,6 +61,8 @@ pub struct Deputy {
     opened: tokio::sync::OnceCell<Opened>,
     /// What this process does for as long as it runs; others read it where the store is in use.
     role: OnceLock<&'static str>,
+    /// Where this process listens, once it serves.
+    listening: OnceLock<std::net::SocketAddr>,
 }
 
 /// What stands behind the store: opened by the first verb that needs it.
@@ -88,6 +93,7 @@ impl Deputy {
             steps,
             opened: tokio::sync::OnceCell::new(),
             role: OnceLock::new(),
+            listening: OnceLock::new(),
         })
     }
 

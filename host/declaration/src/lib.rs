@@ -3,8 +3,9 @@
 //! The way of a declaration: [`source`] reads an `app.toml` into [`types::App`], [`validate`] holds it against every
 //! rule that the types cannot say, [`image`] lays it out as a data-only component, [`pack`] puts many of them into one
 //! file for the binary. [`inspect`] looks at any bytes that claim to be an app, and [`template`] makes URLs and header
-//! values for an account.
+//! values for an account. [`draft`] writes first drafts of an `app.toml` from what providers describe their APIs with.
 
+pub mod draft;
 pub mod image;
 pub mod inspect;
 pub mod pack;

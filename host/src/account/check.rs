@@ -51,7 +51,7 @@ fn request(test: &TestRequest) -> Result<Request, AccountError> {
 }
 
 /// A provider's text on one line, bounded, without anything that could steer a terminal.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),

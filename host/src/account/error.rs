@@ -42,6 +42,15 @@ pub enum AccountError {
     AppChanged { app: String },
     #[error("credentials would go to {host}, which nobody confirmed")]
     HostUnconfirmed { host: String },
+    /// Discovery brought nothing usable.
+    #[error("{app}: `{name}` was not found out: {reason}")]
+    InputUndiscovered { app: String, name: String, reason: String },
+    #[error("{app} has several: which {label} is it?")]
+    InputSeveral { app: String, name: String, label: String, offered: Vec<String> },
+    #[error("{app} offers no `{name}` {value}")]
+    InputNotOffered { app: String, name: String, value: String, offered: Vec<String> },
+    #[error("{app} says that `{name}` is {found}, and it should be {expected}")]
+    InputDiffers { app: String, name: String, expected: String, found: String },
     #[error("cannot listen at {address} for the browser's answer: {reason}")]
     CallbackListen { address: SocketAddr, reason: String },
     #[error("nobody allowed or denied the access within ten minutes")]
@@ -76,6 +85,10 @@ impl AccountError {
             Self::HostUnconfirmed { .. } => "host_unconfirmed",
             Self::CallbackListen { .. } => "callback_unavailable",
             Self::OtherIdentity { .. } => "identity_other",
+            Self::InputUndiscovered { .. } => "input_undiscovered",
+            Self::InputSeveral { .. } => "input_several",
+            Self::InputNotOffered { .. } => "input_not_offered",
+            Self::InputDiffers { .. } => "input_differs",
             Self::CallbackTimeout => "connect_timeout",
             Self::Busy => "account_busy",
         }
@@ -87,6 +100,9 @@ impl AccountError {
             Self::Auth(error) => error.fix(),
             Self::Egress(error) => error.fix(),
             Self::NotFound { nearest: Some(nearest), .. } => Some(format!("did you mean {nearest}?")),
+            Self::NotFound { name, .. } if name.starts_with("acc_") => {
+                Some("it was deleted: name another account, in a workflow's file too, and deploy that again".to_owned())
+            }
             Self::NotFound { .. } => Some("see `deputy account list`, or `deputy connect`".to_owned()),
             Self::Ambiguous { .. } => Some("name one of them".to_owned()),
             Self::Moved { .. } => Some("the store was changed from outside: restore it from a backup".to_owned()),
@@ -111,6 +127,15 @@ impl AccountError {
                  --paste"
                     .to_owned(),
             ),
+            Self::InputUndiscovered { app, .. } => {
+                Some(format!("nothing was stored; see what `deputy app show {app}` says of it"))
+            }
+            Self::InputSeveral { name, .. } | Self::InputNotOffered { name, .. } => {
+                Some(format!("nothing was stored; connect again with --input {name}=… and one of these"))
+            }
+            Self::InputDiffers { name, found, .. } => {
+                Some(format!("if {found} is right, connect again with --input {name}={found}"))
+            }
             Self::CallbackTimeout => Some("run `deputy connect` again".to_owned()),
             Self::Busy => Some("try again".to_owned()),
         }
@@ -120,6 +145,8 @@ impl AccountError {
     pub fn candidates(&self) -> Vec<String> {
         match self {
             Self::Ambiguous { candidates, .. } => candidates.clone(),
+            Self::InputSeveral { offered, .. } | Self::InputNotOffered { offered, .. } => offered.clone(),
+            Self::NotAdmitted { error, .. } => error.candidates(),
             _ => Vec::new(),
         }
     }

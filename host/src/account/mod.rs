@@ -3,11 +3,20 @@
 //! Promises: an account is acknowledged only when it is durable; what an account may do is read from its sealed record;
 //! no verb chooses between two accounts; no answer of this room holds a secret.
 
+mod admit;
 pub mod callback;
 mod check;
 mod connect;
+mod device;
+mod discover;
+#[cfg(test)]
+mod discovery_tests;
 mod error;
+#[cfg(test)]
+mod exchange_tests;
+mod inputs;
 mod names;
+mod oauth;
 mod reconnect;
 #[cfg(test)]
 mod tests;
@@ -20,7 +29,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 pub use callback::Listener;
-pub use connect::{Begun, ConnectKeys, ConnectOAuth, Connected};
+pub use connect::{Begun, ConnectKeys, ConnectOAuth, Connected, asked};
+pub use device::DeviceBegun;
 pub use error::AccountError;
 pub use reconnect::Reconnecting;
 pub use verbs::{AccountList, Deleted, Tested};

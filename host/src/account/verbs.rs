@@ -13,7 +13,7 @@ use crate::auth::record::{Head, Health, Identity, Record};
 use crate::auth::rows::{
     At, app_count_key, client_count_key, count_key, head_key, name_key, plain, sealed_key, turn_key,
 };
-use crate::auth::{Auth, obtain};
+use crate::auth::{Auth, revoke};
 use crate::caller::{Caller, Owner};
 use crate::egress::{Grant, Live, Tokens, TokensError};
 use crate::ids::AccountId;
@@ -197,7 +197,7 @@ impl Accounts {
     /// Ends an account's tokens at the provider, and says in words what came of it. Bounded: a provider that hangs
     /// holds nothing up.
     pub(super) async fn revoke(&self, caller: &Caller, record: &Record) -> String {
-        let revoking = obtain::revoke(&self.rows, &*self.apps, &*self.road, caller, record);
+        let revoking = revoke::revoke(&self.rows, &*self.apps, &*self.road, caller, record);
         match tokio::time::timeout(REVOKE_LIMIT, revoking).await {
             Ok(Ok(revoked)) => revoked,
             Ok(Err(error)) => format!("not revoked at the provider: {error}"),

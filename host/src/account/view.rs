@@ -94,7 +94,7 @@ impl From<&Record> for AccountView {
         let tokens = record.tokens.iter().map(|(name, held)| TokenView {
             name: name.clone(),
             expires_at: held.expires_at,
-            refreshable: held.refresh.is_some(),
+            refreshable: held.is_renewable(),
         });
         Self {
             id: record.id.clone(),

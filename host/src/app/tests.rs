@@ -191,7 +191,7 @@ fn what_is_no_sound_app_is_refused_before_anything_is_written() {
     let (catalog, engine) = (catalog(&folder), engine());
     let app = source::parse("app.toml", &toml("acme", FIRST)).unwrap();
     let mut value = serde_json::to_value(&app).unwrap();
-    value["reach"]["origins"] = serde_json::json!([{ "label": { "input": "shop", "suffix": ".com" } }]);
+    value["reach"]["origins"] = serde_json::json!([{ "label": { "prefix": "", "input": "shop", "suffix": ".com" } }]);
     let error = catalog.install(&image::of_value(&value).unwrap(), &engine).unwrap_err();
     assert_eq!(error.code(), "app_declaration_unsound");
     assert!(error.to_string().contains("reach.origins[0]: `shop` is no input of kind `host-label`"), "{error}");

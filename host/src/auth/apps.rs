@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deputy_declaration::types::{App, AuthKind, AuthMethod, OAuth2};
+use deputy_declaration::types::{App, AuthKind, AuthMethod, Exchange, OAuth2};
 
 use super::error::AuthError;
 
@@ -25,6 +25,14 @@ pub fn oauth2_of(method: &AuthMethod) -> Option<&OAuth2> {
     match &method.kind {
         AuthKind::OAuth2Code(oauth2) => Some(oauth2),
         AuthKind::Keys | AuthKind::Exchange(_) => None,
+    }
+}
+
+/// The exchange of a method, when it has one.
+pub fn exchange_of(method: &AuthMethod) -> Option<&Exchange> {
+    match &method.kind {
+        AuthKind::Exchange(exchange) => Some(exchange),
+        AuthKind::Keys | AuthKind::OAuth2Code(_) => None,
     }
 }
 

@@ -1,13 +1,18 @@
 //! OAuth client registrations: one current client per owner, app and method, sealed.
 //!
 //! Promises: a client secret goes only to the token endpoints it was registered for, and the tokens it obtains only to
-//! the origins declared then, so a later declaration with the same slug inherits nothing; the redirect URI of a client never changes, whatever its id and secret become. A client
-//! that was replaced stays for the accounts that were made with it.
+//! the origins declared then, so a later declaration with the same slug inherits nothing; the redirect URI of a client
+//! never changes, whatever its id and secret become. A client that was replaced stays for the accounts that were made
+//! with it.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use deputy_declaration::template;
-use deputy_declaration::types::{App, AuthMethod, ClientAuth, InputKind, OAuth2, Part, Redirect, Template};
+use deputy_declaration::nearest;
+use deputy_declaration::template::{self, check_input};
+use deputy_declaration::types::{
+    App, AuthMethod, ClientAuth, InputKind, InputSource, OAuth2, Part, Redirect, Template,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::apps::oauth2_of;
@@ -45,6 +50,9 @@ pub struct Client {
     secret: Option<Secret>,
     /// The endpoints it was registered for: see [`endpoints`].
     endpoints: Vec<String>,
+    /// What the operator gave for all accounts of the client.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
     pub created_at: Time,
 }
 
@@ -64,42 +72,127 @@ impl Client {
     }
 }
 
-/// What a client is registered for: where its tokens may go, and each token endpoint as declared, or, where an owner's base URL decides its host,
-/// the URL itself.
+/// What a client is registered for: where its tokens may go, and each place its secret goes to as declared, or, where
+/// an owner's base URL decides the host, the URL itself.
 fn endpoints(app: &App, method: &AuthMethod, inputs: &BTreeMap<String, String>) -> Result<Vec<String>, AuthError> {
     let Some(oauth2) = oauth2_of(method) else { return Ok(Vec::new()) };
     let declared = [
         ("token-url", Some(&oauth2.token_url)),
         ("refresh-url", oauth2.refresh_url.as_ref()),
         ("revoke-url", oauth2.revoke_url.as_ref()),
+        ("device-url", oauth2.device_url.as_ref()),
     ];
-    let written = |part: serde_json::Result<String>| part.map_err(|error| AuthError::Internal(error.to_string()));
     // Tokens that this client obtains go where these say.
-    let mut endpoints = vec![
-        format!("base {}", written(serde_json::to_string(&app.base))?),
-        format!("rules {}", written(serde_json::to_string(&method.rule_sets))?),
-    ];
+    let mut endpoints = vec![format!("base {}", written(&app.base)?), format!("rules {}", written(&method.rule_sets)?)];
     for origin in &app.reach.origins {
-        endpoints.push(format!("origin {}", written(serde_json::to_string(origin))?));
+        endpoints.push(format!("origin {}", written(origin)?));
     }
     for (place, template) in declared {
         let Some(template) = template else { continue };
         endpoints.push(if is_pinned(app, template) {
             template::url(app, template, inputs, place)?.to_string()
         } else {
-            written(serde_json::to_string(template))?
+            written(template)?
         });
+    }
+    for (place, calls) in [("then", &oauth2.then), ("refresh", &oauth2.refresh), ("revoke", &method.revoke)] {
+        for call in calls {
+            endpoints.push(format!("{place} {}", written(call)?));
+            if is_pinned(app, &call.url) {
+                endpoints.push(template::url(app, &call.url, inputs, place)?.to_string());
+            }
+        }
+    }
+    // Where a declared list decides the host, the list is the fact.
+    for input in app.inputs.iter().filter(|input| mentions(app, method, &input.name)) {
+        for (what, list) in [("hosts", &input.hosts), ("choices", &input.choices)] {
+            if !list.is_empty() {
+                endpoints.push(format!("{what} {} {}", input.name, list.join(" ")));
+            }
+        }
     }
     Ok(endpoints)
 }
 
+fn written(part: &impl Serialize) -> Result<String, AuthError> {
+    serde_json::to_string(part).map_err(|error| AuthError::Internal(error.to_string()))
+}
+
+/// The owner alone decides the host.
 fn is_pinned(app: &App, template: &Template) -> bool {
     template.iter().any(|part| match part {
-        Part::Input(placeholder) => {
-            app.inputs.iter().any(|input| input.name == placeholder.name && input.kind == InputKind::BaseUrl)
-        }
+        Part::Input(placeholder) => app
+            .inputs
+            .iter()
+            .any(|input| input.name == placeholder.name && input.kind == InputKind::BaseUrl && input.hosts.is_empty()),
         Part::Text(_) | Part::Token(_) | Part::Host(_) => false,
     })
+}
+
+/// What an operator gives at `client set`, checked: the inputs of the client, which are kept, and a base URL of the
+/// owner's choice where it decides where the secret goes.
+fn given(
+    app: &App,
+    method: &AuthMethod,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, AuthError> {
+    let known: Vec<_> = app
+        .inputs
+        .iter()
+        .filter(|input| {
+            input.source == InputSource::Client || (input.kind == InputKind::BaseUrl && input.hosts.is_empty())
+        })
+        .collect();
+    for name in given.keys().filter(|name| !known.iter().any(|input| input.name == **name)) {
+        if app.inputs.iter().any(|input| input.name == *name) {
+            let reason = "each account has its own: it is given at connect".to_owned();
+            return Err(AuthError::Input { name: name.clone(), reason });
+        }
+        let nearest = nearest(name, known.iter().map(|input| input.name.as_str())).map(str::to_owned);
+        return Err(AuthError::InputUnknown { app: app.slug.clone(), name: name.clone(), nearest });
+    }
+    let mut checked = BTreeMap::new();
+    for input in known {
+        let wanted = input.source == InputSource::Client && mentions(app, method, &input.name);
+        match given.get(&input.name).or(input.default.as_ref().filter(|_| wanted)) {
+            Some(value) => {
+                let value = check_input(input, value)
+                    .map_err(|reason| AuthError::Input { name: input.name.clone(), reason })?;
+                checked.insert(input.name.clone(), value);
+            }
+            None if wanted => {
+                return Err(AuthError::InputMissing { name: input.name.clone(), label: input.label.clone() });
+            }
+            None => {}
+        }
+    }
+    Ok(checked)
+}
+
+fn is_clients(app: &App, name: &str) -> bool {
+    app.inputs.iter().any(|input| input.name == name && input.source == InputSource::Client)
+}
+
+/// Whether the app or the method names an input anywhere: in a URL, a call, a rule, or in the way another one is
+/// found. Read from the written form, so that no place is forgotten.
+pub fn mentions(app: &App, method: &AuthMethod, name: &str) -> bool {
+    fn within(value: &Value, name: &str) -> bool {
+        match value {
+            Value::Array(values) => values.iter().any(|value| within(value, name)),
+            Value::Object(fields) => fields.iter().any(|(key, value)| {
+                let named = match key.as_str() {
+                    "input" => value.as_str().or_else(|| value.get("name")?.as_str()),
+                    "pinned" => value.as_str(),
+                    _ => None,
+                };
+                named == Some(name) || within(value, name)
+            }),
+            _ => false,
+        }
+    }
+    let sources: Vec<_> = app.inputs.iter().filter(|input| input.name != name).map(|input| &input.source).collect();
+    // What cannot be written down is treated as named: then it is asked for.
+    serde_json::to_value((&app.base, &app.reach, method, sources)).map_or(true, |value| within(&value, name))
 }
 
 /// The part of the callback path that tells the contexts of one host apart: the same for a client for ever, another
@@ -203,7 +296,8 @@ impl Rows {
             Some(old) => (old.value.id.clone(), old.value.created_at, old.generation),
             None => (ClientId::new(), self.now(), 0),
         };
-        let mut endpoints = endpoints(app, method, inputs)?;
+        let inputs = given(app, method, inputs)?;
+        let mut endpoints = endpoints(app, method, &inputs)?;
         // Accounts of an older version, which was agreed to as well, go on with this client.
         if let Some(old) = kept {
             endpoints.extend(old.value.endpoints);
@@ -218,6 +312,7 @@ impl Rows {
             client_id,
             secret: new.secret,
             endpoints,
+            inputs: inputs.into_iter().filter(|(name, _)| is_clients(app, name)).collect(),
             created_at,
         };
         let sealed = self.seal(owner, "client", id.as_str(), client_key(owner, &id), &client, from)?;

@@ -38,6 +38,11 @@ pub enum AuthError {
     InputMissing { name: String, label: String },
     #[error("{app} asks for no input `{name}`")]
     InputUnknown { app: String, name: String, nearest: Option<String> },
+    /// Known, and given in the wrong place.
+    #[error("`{name}` is not asked for here: {reason}")]
+    InputElsewhere { name: String, reason: String },
+    #[error("the OAuth client of {app} lacks `{name}`")]
+    ClientInputMissing { app: String, name: String },
     #[error("the key `{name}` cannot be right: {reason}")]
     Key { name: String, reason: String, help: Option<String> },
     #[error("the key `{name}` is missing: {label}")]
@@ -68,7 +73,7 @@ pub enum AuthError {
     /// RFC 9207.
     #[error("the answer does not come from {expected}, which {app} names as its issuer")]
     Issuer { app: String, expected: String },
-    #[error("access to {app} was denied in the browser")]
+    #[error("access to {app} was denied")]
     Denied { app: String },
     #[error("{app} refused to ask for consent: {code}")]
     AuthorizeRefused { app: String, code: String },
@@ -76,6 +81,13 @@ pub enum AuthError {
     CodeRefused { app: String, reason: String },
     #[error("{app} refuses the OAuth client: {reason}")]
     ClientRefused { app: String, reason: String },
+    /// RFC 8628 section 3.2.
+    #[error("{app} gave no device code: {reason}")]
+    DeviceRefused { app: String, reason: String },
+    #[error("nobody entered the code in time")]
+    DeviceExpired { app: String },
+    #[error("{app} does not accept what was pasted: {reason}")]
+    SecretsRefused { app: String, reason: String },
     #[error("{app} gave no tokens: {reason}")]
     ExchangeFailed { app: String, reason: String },
     #[error("cannot build the call: {0}")]
@@ -110,6 +122,8 @@ impl AuthError {
             Self::Input { .. } => "input_invalid",
             Self::InputMissing { .. } => "input_missing",
             Self::InputUnknown { .. } => "input_unknown",
+            Self::InputElsewhere { .. } => "input_elsewhere",
+            Self::ClientInputMissing { .. } => "client_input_missing",
             Self::Key { .. } => "key_invalid",
             Self::KeyMissing { .. } => "key_missing",
             Self::KeyUnknown { .. } => "key_unknown",
@@ -128,6 +142,9 @@ impl AuthError {
             Self::AuthorizeRefused { .. } => "authorize_refused",
             Self::CodeRefused { .. } => "code_refused",
             Self::ClientRefused { .. } => "client_refused",
+            Self::DeviceRefused { .. } => "device_refused",
+            Self::DeviceExpired { .. } => "device_code_expired",
+            Self::SecretsRefused { .. } => "secrets_refused",
             Self::ExchangeFailed { .. } => "exchange_failed",
             Self::Internal(_) => "internal",
         }
@@ -150,6 +167,10 @@ impl AuthError {
             Self::Input { name, .. } | Self::InputMissing { name, .. } => Some(format!("give --input {name}=…")),
             Self::InputUnknown { nearest, .. } | Self::ScopeUnknown { nearest, .. } => {
                 nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
+            }
+            Self::InputElsewhere { name, .. } => Some(format!("leave --input {name}=… out")),
+            Self::ClientInputMissing { app, name } => {
+                Some(format!("run `deputy client set {app}` again, with --input {name}=…"))
             }
             Self::Key { help, .. } => help.clone(),
             Self::KeyMissing { .. } => Some("paste it at the prompt, or give it on standard input".to_owned()),
@@ -176,11 +197,16 @@ impl AuthError {
             Self::Issuer { app, .. } => {
                 Some(format!("do not trust the page that sent you here; run `deputy connect {app}` again"))
             }
+            Self::SecretsRefused { app, .. } => {
+                Some(format!("look them up at the provider, then run `deputy connect {app}` again"))
+            }
             Self::Denied { app } | Self::CodeRefused { app, .. } => again(app),
             Self::AuthorizeRefused { app, .. } | Self::ClientRefused { app, .. } => Some(format!(
                 "compare client id, secret and redirect URI with the provider's page, then run `deputy client set {app}`"
             )),
-            Self::ExchangeFailed { app, .. } => again(app),
+            Self::DeviceRefused { app, .. } | Self::DeviceExpired { app } | Self::ExchangeFailed { app, .. } => {
+                again(app)
+            }
             Self::Internal(_) => None,
         }
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use deputy_declaration::types::{AuthMethod, Expiry, ReplyToken};
 
+use super::apps::oauth2_of;
 use super::expiry;
 use super::oauth2::Asked;
 use super::record::Held;
 use super::reply::{ReadToken, Reply};
+use super::sequence::{Step, found};
 use crate::time::Time;
 
 /// When a reply came, and how long its request took.
@@ -18,14 +20,17 @@ pub struct Received {
     pub took: Duration,
 }
 
-/// All tokens of the first reply. None when a required one is missing.
-pub fn first(method: &AuthMethod, reply: &Reply, received: Received, asked: &Asked) -> Option<BTreeMap<String, Held>> {
+/// All tokens of the first replies. None when a required one is missing.
+pub fn first(method: &AuthMethod, steps: &[Step], asked: &Asked) -> Option<BTreeMap<String, Held>> {
     let mut tokens = BTreeMap::new();
     for token in &method.tokens {
-        let read = token.reply.as_ref().and_then(|place| reply.token(place));
+        let read = token.reply.as_ref().and_then(|place| found(place, steps, steps.len(), false));
         match read {
-            Some(read) => {
-                tokens.insert(token.name.clone(), held(read, received, None));
+            Some((read, received)) => {
+                let mut held = held(read, received, None);
+                held.again =
+                    held.refresh.is_none() && oauth2_of(method).is_some_and(|oauth2| !oauth2.refresh.is_empty());
+                tokens.insert(token.name.clone(), held);
             }
             None if token.optional => {}
             None => return None,
@@ -63,11 +68,21 @@ pub fn refreshed(place: &ReplyToken, reply: &Reply) -> Option<ReadToken> {
 /// Scopes that the reply leaves out stay as they were. The refresh token of the reply is taken as it is: keeping the
 /// old one is the caller's business.
 pub fn held(read: ReadToken, received: Received, old: Option<&Held>) -> Held {
+    let (expires_at, lifetime_s) = match (read.expires_in_s, read.expires_at) {
+        (Some(seconds), _) => (Some(expiry::expires_at(received.at, received.took, seconds)), Some(seconds)),
+        // A moment that is over already comes from a clock that goes wrong: then the app's own signal is waited for.
+        (None, Some(at)) if at > received.at => {
+            let lifetime_s = at.since(received.at).as_secs();
+            (Some(at.min(expiry::expires_at(received.at, Duration::ZERO, lifetime_s + 1))), Some(lifetime_s))
+        }
+        (None, _) => (None, None),
+    };
     Held {
         value: read.value,
         refresh: read.refresh,
-        expires_at: read.expires_in_s.map(|seconds| expiry::expires_at(received.at, received.took, seconds)),
-        lifetime_s: read.expires_in_s,
+        expires_at,
+        lifetime_s,
+        again: false,
         scopes: read.scopes.or_else(|| old.map(|old| old.scopes.clone())).unwrap_or_default(),
     }
 }

@@ -11,6 +11,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use data_encoding::BASE64URL_NOPAD;
+use deputy_declaration::types::{App, Discovery, InputSource, OAuth2};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -53,7 +54,22 @@ pub struct Flow {
     /// The account that gets the tokens; none: a new one.
     #[serde(default)]
     pub again: Option<Again>,
+    /// What the provider must say of an input: as the owner gave it, or as the account has it.
+    #[serde(default)]
+    pub expected: BTreeMap<String, String>,
+    /// It waits at the token endpoint and not for a browser.
+    #[serde(default)]
+    pub device: Option<DeviceCode>,
     pub expires_at: Time,
+}
+
+/// What RFC 8628 gives instead of a callback.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceCode {
+    #[serde(with = "sealed::secret")]
+    pub code: Secret,
+    pub interval_s: u64,
 }
 
 /// An account that is connected anew.
@@ -71,6 +87,31 @@ pub struct Callback {
     pub state: String,
     pub outcome: Result<Secret, String>,
     pub issuer: Option<String>,
+    /// The other fields that the app reads.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// Under which names an answer says what.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    pub code: &'a str,
+    pub state: &'a str,
+    /// What the app reads besides.
+    pub others: Vec<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    pub fn of(app: &'a App, oauth2: &'a OAuth2) -> Self {
+        let code = oauth2.callback_code.as_deref().unwrap_or("code");
+        let state = super::oauth2::name_of(oauth2, "state").unwrap_or("state");
+        let fields = app.inputs.iter().filter_map(|input| match &input.source {
+            InputSource::Discovered(Discovery::Callback(field)) => Some(field.as_str()),
+            _ => None,
+        });
+        // A code is no input.
+        let others = fields.filter(|field| ![code, state, "error", "iss"].contains(field)).collect();
+        Self { code, state, others }
+    }
 }
 
 fn flow_key(owner: &Owner, id: &FlowId) -> Vec<u8> {
@@ -102,7 +143,7 @@ pub fn flow_of_state(state: &str) -> Option<FlowId> {
 impl Callback {
     /// Reads the URL the browser ended on, or just its query. Each parameter may stand there once (RFC 6749 section
     /// 3.1).
-    pub fn read(text: &str, redirect_uri: &str) -> Result<Self, AuthError> {
+    pub fn read(text: &str, redirect_uri: &str, fields: &Fields<'_>) -> Result<Self, AuthError> {
         let text = text.trim();
         let malformed = |reason| AuthError::CallbackMalformed { reason };
         if text.len() > 16 << 10 {
@@ -118,23 +159,22 @@ impl Callback {
         } else {
             text.strip_prefix('?').unwrap_or(text).to_owned()
         };
-        Self::from_query(&query)
+        Self::from_query(&query, fields)
     }
 
-    pub fn from_query(query: &str) -> Result<Self, AuthError> {
+    pub fn from_query(query: &str, fields: &Fields<'_>) -> Result<Self, AuthError> {
         let malformed = |reason| AuthError::CallbackMalformed { reason };
-        let mut found: BTreeMap<&'static str, String> = BTreeMap::new();
+        let known = [fields.code, fields.state, "error", "iss"];
+        let mut found: BTreeMap<String, String> = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let Some(known) = ["code", "state", "error", "iss"].into_iter().find(|known| *known == name) else {
-                continue;
-            };
-            if found.insert(known, value.into_owned()).is_some() {
+            let wanted = known.contains(&&*name) || fields.others.contains(&&*name);
+            if wanted && found.insert(name.into_owned(), value.into_owned()).is_some() {
                 return Err(malformed("a parameter stands there twice"));
             }
         }
-        let state = found.remove("state").ok_or_else(|| malformed("it has no `state`"))?;
+        let state = found.remove(fields.state).ok_or_else(|| malformed("it has no `state`"))?;
         let issuer = found.remove("iss");
-        let outcome = match (found.remove("code"), found.remove("error")) {
+        let outcome = match (found.remove(fields.code), found.remove("error")) {
             (Some(_), Some(_)) => return Err(malformed("it has both `code` and `error`")),
             (_, Some(error)) => Err(error),
             (Some(code), None) => {
@@ -142,7 +182,7 @@ impl Callback {
             }
             (None, None) => return Err(malformed("it has neither `code` nor `error`")),
         };
-        Ok(Self { state, outcome, issuer })
+        Ok(Self { state, outcome, issuer, fields: found })
     }
 }
 
@@ -202,6 +242,20 @@ impl Rows {
         Ok(flow)
     }
 
+    /// Takes a flow that waits at the token endpoint: it is over, for better or worse.
+    pub async fn take_device_flow(&self, owner: &Owner, id: &FlowId) -> Result<Flow, AuthError> {
+        let At { value: flow, generation } = self.flow(owner, id).await?.ok_or(AuthError::StateUnknown)?;
+        if flow.device.is_none() {
+            return Err(AuthError::StateUnknown);
+        }
+        let delete = Op::Delete { key: flow_key(owner, id), expect: Expect::Generation(generation) };
+        match self.commit(vec![delete]).await {
+            Ok(()) => Ok(flow),
+            Err(error) if error.is_conflict() => Err(AuthError::StateUnknown),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Deletes some of the flows that nobody answered. Ids sort by time, so the oldest come first.
     pub async fn sweep_flows(&self, owner: &Owner) -> Result<(), AuthError> {
         let now = self.now();
@@ -250,6 +304,8 @@ mod tests {
             nickname: None,
             skip_check: false,
             again: None,
+            expected: BTreeMap::new(),
+            device: None,
             expires_at: rows.now().plus(FLOW_TTL),
         };
         (flow, state)
@@ -297,9 +353,26 @@ mod tests {
         assert!(rows.flow(&owner, &swept.id).await.unwrap().is_none());
     }
 
+    fn fields() -> Fields<'static> {
+        Fields { code: "code", state: "state", others: vec!["realmId"] }
+    }
+
+    #[test]
+    fn an_answer_under_other_names() {
+        let fields = Fields { code: "spapi_oauth_code", state: "context", others: vec!["realmId"] };
+        let read = |query: &str| Callback::from_query(query, &fields).map_err(|error| error.code());
+        let callback = read("spapi_oauth_code=c&context=s&realmId=9&other=1").unwrap();
+        assert_eq!((callback.state.as_str(), callback.outcome.unwrap().expose()), ("s", &b"c"[..]));
+        assert_eq!(callback.fields, BTreeMap::from([("realmId".to_owned(), "9".to_owned())]));
+        for bad in ["code=c&state=s", "spapi_oauth_code=c&context=s&realmId=9&realmId=8"] {
+            assert_eq!(read(bad).map(|_| ()), Err("callback_malformed"), "{bad}");
+        }
+    }
+
     #[test]
     fn a_callback_is_read_strictly() {
-        let read = |text: &str| Callback::read(text, URI).map(|callback| callback.state).map_err(|e| e.code());
+        let read =
+            |text: &str| Callback::read(text, URI, &fields()).map(|callback| callback.state).map_err(|e| e.code());
         for good in
             ["?code=c&state=s", "code=c&state=s", "http://127.0.0.1:7878/oauth/callback/ctx?code=c&state=s&x=1#f"]
         {
@@ -325,7 +398,8 @@ mod tests {
     fn the_issuer_must_be_the_declared_one() {
         let rows = testing::rows();
         let (flow, _) = flow(&rows, Some("https://as.example"));
-        let code = |query: &str| flow.code(Callback::from_query(query).unwrap()).map(|_| ()).map_err(|e| e.code());
+        let code =
+            |query: &str| flow.code(Callback::from_query(query, &fields()).unwrap()).map(|_| ()).map_err(|e| e.code());
         assert_eq!(code("state=s&code=c&iss=https%3A%2F%2Fas.example"), Ok(()));
         assert_eq!(code("state=s&code=c&iss=https%3A%2F%2Fevil.example"), Err("issuer_mismatch"));
         assert_eq!(code("state=s&code=c"), Err("issuer_mismatch"));

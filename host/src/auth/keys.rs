@@ -1,44 +1,28 @@
-//! What a person gives at connect, held against the declaration: inputs and pasted keys.
+//! The keys that a person pastes at connect, held against the declaration.
 
 use std::collections::BTreeMap;
 
-use deputy_declaration::nearest;
 use deputy_declaration::template::check_input;
-use deputy_declaration::types::{App, AuthMethod, Input, InputKind, InputSource};
+use deputy_declaration::types::{AuthMethod, Input, InputKind, InputSource, Token};
 
 use super::error::AuthError;
 use crate::vault::Secret;
 
-/// The inputs in the form that is stored: unknown ones refused, defaults filled in, each checked.
-pub fn inputs(app: &App, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, AuthError> {
-    for name in given.keys() {
-        if !app.inputs.iter().any(|input| input.name == *name) {
-            let nearest = nearest(name, app.inputs.iter().map(|input| input.name.as_str())).map(str::to_owned);
-            return Err(AuthError::InputUnknown { app: app.slug.clone(), name: name.clone(), nearest });
-        }
-    }
-    let mut checked = BTreeMap::new();
-    for input in &app.inputs {
-        let Some(value) = given.get(&input.name).or(input.default.as_ref()) else {
-            return Err(AuthError::InputMissing { name: input.name.clone(), label: input.label.clone() });
-        };
-        let value =
-            check_input(input, value).map_err(|reason| AuthError::Input { name: input.name.clone(), reason })?;
-        checked.insert(input.name.clone(), value);
-    }
-    Ok(checked)
+/// What a person pastes; the other tokens come from the provider.
+pub fn pasted(method: &AuthMethod) -> impl Iterator<Item = &Token> {
+    method.tokens.iter().filter(|token| token.reply.is_none())
 }
 
-/// Every required key is there, none is unknown, and each has its declared form. Says which one is wrong, never its
+/// Every required key that a person pastes is there, none is unknown, and each has its declared form. Says which one is wrong, never its
 /// value.
 pub fn check_keys(method: &AuthMethod, given: &BTreeMap<String, Secret>) -> Result<(), AuthError> {
     for name in given.keys() {
-        if !method.tokens.iter().any(|token| token.name == *name) {
-            let known = method.tokens.iter().map(|token| token.name.as_str()).collect::<Vec<_>>().join(", ");
+        if !pasted(method).any(|token| token.name == *name) {
+            let known = pasted(method).map(|token| token.name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(AuthError::KeyUnknown { method: method.id.clone(), name: name.clone(), known });
         }
     }
-    for token in &method.tokens {
+    for token in pasted(method) {
         let Some(secret) = given.get(&token.name) else {
             if token.optional {
                 continue;
@@ -105,15 +89,5 @@ mod tests {
             assert_eq!(found, code, "{message}");
             assert!(!message.contains("hunter2"), "{message}");
         }
-    }
-
-    #[test]
-    fn an_unknown_input_is_refused_with_a_guess() {
-        let app = testing::shop();
-        let given = BTreeMap::from([("shopp".to_owned(), "acme".to_owned())]);
-        assert_eq!(inputs(&app, &given).unwrap_err().fix().unwrap(), "did you mean `shop`?");
-        assert_eq!(inputs(&app, &BTreeMap::new()).unwrap_err().code(), "input_missing");
-        let given = BTreeMap::from([("shop".to_owned(), " Acme ".to_owned())]);
-        assert_eq!(inputs(&app, &given).unwrap()["shop"], "acme");
     }
 }

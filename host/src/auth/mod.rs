@@ -6,20 +6,27 @@
 //! a connection of its own; `egress` asks it through [`Tokens`](crate::egress::Tokens).
 
 pub mod apps;
+pub mod call;
 pub mod client;
+pub mod device;
+pub mod discovered;
 pub mod error;
 pub mod errors;
 pub mod exchange;
 pub mod expiry;
 pub mod flow;
 pub mod keys;
+pub mod login;
 pub mod oauth2;
 pub mod obtain;
 pub mod record;
 pub mod refresh;
+pub mod refusal;
 pub mod reply;
+pub mod revoke;
 pub mod road;
 pub mod rows;
+pub mod sequence;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -1,28 +1,27 @@
-//! OAuth 2.0 authorization code as this host speaks it: the authorize URL, and the bodies of exchange, refresh and
+//! OAuth 2.0 as this host speaks it: the authorize URL, and the requests of exchange, device code, refresh and
 //! revocation.
 //!
-//! RFC 6749 sections 4.1 and 6, RFC 7636 (S256 only), RFC 7009. Pure: what goes out is built here, and sent by others.
-//! A declared parameter never replaces one of the protocol's own.
+//! RFC 6749 sections 4.1 and 6, RFC 7636 (S256 only), RFC 7009, RFC 8628. Pure: what goes out is built here, and sent
+//! by others. A declared parameter never replaces one of the protocol's own, unless the app leaves that one out.
+
+mod wire;
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use deputy_declaration::nearest;
-use deputy_declaration::types::{App, ClientAuth, OAuth2, Param, Pkce, ScopeList, TokenBody};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use deputy_declaration::types::{App, ClientAuth, OAuth2, Pkce, ScopeList};
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
-use url::form_urlencoded::Serializer;
-use zeroize::Zeroizing;
 
+use self::wire::{Leg, Value};
 use super::error::AuthError;
-use crate::egress::{Body, Request};
+use crate::egress::Request;
 use crate::vault::Secret;
 
 /// Longer than the road's own wait would be wrong, shorter than half a lease must it be.
 pub const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// The client as a call needs it.
 #[derive(Clone, Copy)]
@@ -89,7 +88,7 @@ pub fn authorize_url(
     asked: &Asked,
 ) -> Result<Url, AuthError> {
     let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
-    let mut own = vec![
+    let mut own: Vec<(String, String)> = vec![
         ("response_type".to_owned(), "code".to_owned()),
         ("client_id".to_owned(), client_id.to_owned()),
         ("redirect_uri".to_owned(), redirect_uri.to_owned()),
@@ -107,9 +106,27 @@ pub fn authorize_url(
             own.push((list.param.clone(), scopes.join(&list.separator)));
         }
     }
-    add_declared(&mut own, &oauth2.authorize_params);
+    let mut own: Vec<(String, String)> =
+        own.into_iter().filter_map(|(name, value)| Some((name_of(oauth2, &name)?.to_owned(), value))).collect();
+    // Without it nothing ties the answer to the person who began: fails closed.
+    if name_of(oauth2, "state").is_none() {
+        return Err(AuthError::Internal("the app leaves `state` out, and no answer could be believed".to_owned()));
+    }
+    for param in &oauth2.authorize_params {
+        if !own.iter().any(|(name, _)| *name == param.name) {
+            own.push((param.name.clone(), param.value.clone()));
+        }
+    }
     page.query_pairs_mut().extend_pairs(&own);
     Ok(page)
+}
+
+/// What the service calls a standard parameter; none: it is left out.
+pub fn name_of<'a>(oauth2: &'a OAuth2, name: &'a str) -> Option<&'a str> {
+    match oauth2.names.iter().find(|rename| rename.name == name) {
+        Some(rename) => rename.to.as_deref(),
+        None => Some(name),
+    }
 }
 
 /// A new PKCE verifier (RFC 7636 section 4.1), or none where the app cannot take one.
@@ -141,7 +158,40 @@ pub fn exchange(
     if let Some(verifier) = verifier {
         own.push(("code_verifier", Value::Secret(verifier)));
     }
-    call(app, oauth2, endpoint, client, own, &oauth2.token_params)
+    wire::call(app, oauth2, endpoint, client, own, Leg::token(oauth2))
+}
+
+/// RFC 8628 section 3.1. The client says its id even where it authenticates: many services know it by that alone.
+pub fn device(
+    app: &App,
+    oauth2: &OAuth2,
+    endpoint: &Url,
+    client: ClientCredentials<'_>,
+    asked: &Asked,
+) -> Result<Request, AuthError> {
+    let scopes: Vec<(&str, String)> = oauth2
+        .scope_lists
+        .iter()
+        .filter_map(|list| Some((list.param.as_str(), asked.get(&list.param)?.join(&list.separator))))
+        .filter(|(_, scopes)| !scopes.is_empty())
+        .collect();
+    let mut own: Vec<_> = scopes.iter().map(|(param, scopes)| (*param, Value::Text(scopes))).collect();
+    if !matches!(oauth2.client_auth, ClientAuth::Post | ClientAuth::None) {
+        own.push(("client_id", Value::Text(client.id)));
+    }
+    wire::call(app, oauth2, endpoint, client, own, Leg::plain())
+}
+
+/// RFC 8628 section 3.4.
+pub fn device_token(
+    app: &App,
+    oauth2: &OAuth2,
+    endpoint: &Url,
+    client: ClientCredentials<'_>,
+    device_code: &Secret,
+) -> Result<Request, AuthError> {
+    let own = vec![("grant_type", Value::Text(DEVICE_GRANT)), ("device_code", Value::Secret(device_code))];
+    wire::call(app, oauth2, endpoint, client, own, Leg::token(oauth2))
 }
 
 /// RFC 6749 section 6.
@@ -153,7 +203,7 @@ pub fn refresh(
     token: &Secret,
 ) -> Result<Request, AuthError> {
     let own = vec![("grant_type", Value::Text("refresh_token")), ("refresh_token", Value::Secret(token))];
-    call(app, oauth2, endpoint, client, own, &oauth2.refresh_params)
+    wire::call(app, oauth2, endpoint, client, own, Leg::refresh(oauth2))
 }
 
 /// RFC 7009 section 2.1.
@@ -166,151 +216,20 @@ pub fn revoke(
     hint: &'static str,
 ) -> Result<Request, AuthError> {
     let own = vec![("token", Value::Secret(token)), ("token_type_hint", Value::Text(hint))];
-    call(app, oauth2, endpoint, client, own, &[])
-}
-
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    Text(&'a str),
-    Secret(&'a Secret),
-}
-
-impl Value<'_> {
-    fn text(&self) -> Result<&str, AuthError> {
-        match self {
-            Self::Text(text) => Ok(text),
-            Self::Secret(secret) => std::str::from_utf8(secret.expose())
-                .map_err(|_| AuthError::Internal("a secret for a token call is not text".to_owned())),
-        }
-    }
-}
-
-fn call<'a>(
-    app: &App,
-    oauth2: &OAuth2,
-    endpoint: &Url,
-    client: ClientCredentials<'a>,
-    mut own: Vec<(&'a str, Value<'a>)>,
-    declared: &'a [Param],
-) -> Result<Request, AuthError> {
-    let mut request = Request::new(Method::POST, endpoint.as_str());
-    request.timeout = Some(CALL_TIMEOUT);
-    let secret = || client.secret.ok_or_else(|| AuthError::ClientSecretMissing { app: app.slug.clone() });
-    match oauth2.client_auth {
-        ClientAuth::Basic => {
-            request.headers.insert(header::AUTHORIZATION, basic(client.id, secret()?, true)?);
-        }
-        ClientAuth::BasicRaw => {
-            request.headers.insert(header::AUTHORIZATION, basic(client.id, secret()?, false)?);
-        }
-        ClientAuth::BasicSecret => return Err(unsupported(app)),
-        ClientAuth::Post => {
-            own.push(("client_id", Value::Text(client.id)));
-            own.push(("client_secret", Value::Secret(secret()?)));
-        }
-        ClientAuth::None => own.push(("client_id", Value::Text(client.id))),
-    }
-    for param in declared {
-        if !own.iter().any(|(name, _)| *name == param.name) {
-            own.push((&param.name, Value::Text(&param.value)));
-        }
-    }
-    let (content_type, body) = match oauth2.body {
-        TokenBody::Form => ("application/x-www-form-urlencoded", form(&own)?),
-        TokenBody::Json => ("application/json", json(&own)?),
-        TokenBody::Query => return Err(unsupported(app)),
-    };
-    add_default_headers(app, &mut request.headers);
-    request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    request.body = Body::Bytes(Bytes::from_owner(body));
-    Ok(request)
-}
-
-/// Validation lets no such declaration in.
-fn unsupported(app: &App) -> AuthError {
-    AuthError::Internal(format!("{} declares a token call that this version does not make", app.slug))
-}
-
-/// Some providers want their version header on token calls too. What this call itself decides is left out.
-fn add_default_headers(app: &App, headers: &mut HeaderMap) {
-    for default in &app.headers {
-        let parsed = (HeaderName::try_from(&default.name), HeaderValue::try_from(&default.value));
-        if let (Ok(name), Ok(value)) = parsed
-            && !headers.contains_key(&name)
-        {
-            headers.insert(name, value);
-        }
-    }
-}
-
-fn add_declared(own: &mut Vec<(String, String)>, declared: &[Param]) {
-    for param in declared {
-        if !own.iter().any(|(name, _)| *name == param.name) {
-            own.push((param.name.clone(), param.value.clone()));
-        }
-    }
-}
-
-/// RFC 6749 section 2.3.1: both parts are form-urlencoded first, except for providers that do not decode them.
-fn basic(id: &str, secret: &Secret, encoded: bool) -> Result<HeaderValue, AuthError> {
-    let secret = Value::Secret(secret);
-    let secret = secret.text()?;
-    let pair = if encoded {
-        let mut pair = Zeroizing::new(String::with_capacity((id.len() + secret.len()) * 3 + 1));
-        pair.extend(url::form_urlencoded::byte_serialize(id.as_bytes()));
-        pair.push(':');
-        pair.extend(url::form_urlencoded::byte_serialize(secret.as_bytes()));
-        pair
-    } else {
-        Zeroizing::new(format!("{id}:{secret}"))
-    };
-    let mut text = Zeroizing::new(String::with_capacity(6 + pair.len().div_ceil(3) * 4));
-    text.push_str("Basic ");
-    STANDARD.encode_string(pair.as_bytes(), &mut text);
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| AuthError::Internal("the client's credentials cannot stand in a header".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn form(pairs: &[(&str, Value<'_>)]) -> Result<Zeroizing<Vec<u8>>, AuthError> {
-    let mut room = 0;
-    for (name, value) in pairs {
-        room += (name.len() + value.text()?.len()) * 3 + 2;
-    }
-    let mut form = Serializer::new(String::with_capacity(room));
-    for (name, value) in pairs {
-        form.append_pair(name, value.text()?);
-    }
-    Ok(Zeroizing::new(form.finish().into_bytes()))
-}
-
-fn json(pairs: &[(&str, Value<'_>)]) -> Result<Zeroizing<Vec<u8>>, AuthError> {
-    let mut room = 2;
-    for (name, value) in pairs {
-        room += (name.len() + value.text()?.len()) * 6 + 6;
-    }
-    let mut body = Zeroizing::new(Vec::with_capacity(room));
-    let failed = |error: serde_json::Error| AuthError::Internal(error.to_string());
-    body.push(b'{');
-    for (index, (name, value)) in pairs.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
-        serde_json::to_writer(&mut *body, name).map_err(failed)?;
-        body.push(b':');
-        serde_json::to_writer(&mut *body, value.text()?).map_err(failed)?;
-    }
-    body.push(b'}');
-    Ok(body)
+    wire::call(app, oauth2, endpoint, client, own, Leg::plain())
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use deputy_declaration::types::{Param, Rename, TokenBody};
+    use http::Method;
+
     use super::super::apps::oauth2_of;
     use super::super::testing;
     use super::*;
+    use crate::egress::Body;
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.as_bytes().to_vec())
@@ -347,6 +266,84 @@ mod tests {
         let public = refreshed(|oauth2| oauth2.client_auth = ClientAuth::None, "id", None).unwrap();
         assert!(body(&public).ends_with("&client_id=id"));
         assert_eq!(refreshed(|_| (), "id", None).unwrap_err().code(), "client_secret_missing");
+    }
+
+    fn renamed(names: &[(&str, Option<&str>)]) -> Vec<Rename> {
+        let rename = |(name, to): &(&str, Option<&str>)| Rename { name: (*name).into(), to: to.map(str::to_owned) };
+        names.iter().map(rename).collect()
+    }
+
+    #[test]
+    fn a_client_whose_secret_is_the_user_name() {
+        let request = refreshed(|oauth2| oauth2.client_auth = ClientAuth::BasicSecret, "id", Some("sk_1")).unwrap();
+        assert_eq!(request.headers["authorization"], format!("Basic {}", STANDARD.encode("sk_1:")));
+        assert_eq!(body(&request), "grant_type=refresh_token&refresh_token=r+t%26");
+    }
+
+    #[test]
+    fn parameters_under_other_names_or_left_out() {
+        let request = refreshed(
+            |oauth2| {
+                oauth2.client_auth = ClientAuth::Post;
+                oauth2.names = renamed(&[("client_id", Some("client_key")), ("grant_type", None)]);
+                oauth2.refresh_params = vec![Param { name: "grant_type".into(), value: "renew".into() }];
+            },
+            "id",
+            Some("s"),
+        );
+        let sent = body(&request.unwrap());
+        assert_eq!(sent, "refresh_token=r+t%26&client_key=id&client_secret=s&grant_type=renew");
+        let app = testing::app();
+        let mut oauth2 = oauth2_of(&app.methods[0]).unwrap().clone();
+        oauth2.names = renamed(&[("client_id", Some("app")), ("response_type", None), ("state", Some("context"))]);
+        let asked = scopes(&app, &oauth2, None).unwrap();
+        let page = Url::parse("https://as.example/authorize").unwrap();
+        let url = |oauth2: &OAuth2| {
+            authorize_url(oauth2, page.clone(), "id", "http://127.0.0.1:7878/cb", &secret("st"), None, &asked)
+        };
+        let query = url(&oauth2).unwrap().query().unwrap().to_owned();
+        assert_eq!(query, "app=id&redirect_uri=http%3A%2F%2F127.0.0.1%3A7878%2Fcb&context=st&scope=read");
+        oauth2.names = renamed(&[("state", None)]);
+        assert_eq!(url(&oauth2).unwrap_err().code(), "internal", "an answer without a state cannot be believed");
+    }
+
+    #[test]
+    fn a_token_call_may_be_a_get() {
+        let request = refreshed(
+            |oauth2| {
+                oauth2.body = TokenBody::Query;
+                oauth2.client_auth = ClientAuth::Post;
+                oauth2.token_headers = vec![
+                    Param { name: "Accept".into(), value: "text/plain".into() },
+                    Param { name: "X-Version".into(), value: "9".into() },
+                ];
+            },
+            "id",
+            Some("s&"),
+        );
+        let request = request.unwrap();
+        assert_eq!((&request.method, matches!(request.body, Body::Empty)), (&Method::GET, true));
+        let query = "grant_type=refresh_token&refresh_token=r+t%26&client_id=id&client_secret=s%26";
+        assert_eq!(request.url, format!("https://as.example/token?{query}"));
+        assert_eq!(
+            (&request.headers["accept"], &request.headers["x-version"]),
+            (&"text/plain".parse().unwrap(), &"9".parse().unwrap())
+        );
+        assert!(!request.headers.contains_key("content-type"));
+    }
+
+    #[test]
+    fn the_device_calls() {
+        let app = testing::app();
+        let oauth2 = oauth2_of(&app.methods[0]).unwrap();
+        let (endpoint, key) = (Url::parse("https://as.example/device").unwrap(), secret("s"));
+        let client = ClientCredentials { id: "id", secret: Some(&key) };
+        let asked = scopes(&app, oauth2, None).unwrap();
+        let request = device(&app, oauth2, &endpoint, client, &asked).unwrap();
+        assert_eq!(body(&request), "scope=read&client_id=id");
+        let request = device_token(&app, oauth2, &endpoint, client, &secret("dc")).unwrap();
+        let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
+        assert_eq!(body(&request), format!("grant_type={grant}&device_code=dc"));
     }
 
     #[test]

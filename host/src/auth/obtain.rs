@@ -1,4 +1,4 @@
-//! The first tokens of an account, for a code; and their end at the provider.
+//! The first tokens of an account, for a code.
 //!
 //! A code is sent once: an answer that got lost is told as such, never asked for again (RFC 6749 section 4.1.2).
 
@@ -6,19 +6,22 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use deputy_declaration::template;
+use deputy_declaration::types::{App, AuthMethod, OAuth2};
 
-use super::apps::{Apps, PinnedApp, oauth2_of};
+use super::apps::{PinnedApp, oauth2_of};
+use super::call::{Party, Values};
 use super::client::Client;
 use super::error::AuthError;
-use super::errors::Class;
+use super::errors::{Class, Memory};
 use super::exchange::{self, Received};
 use super::flow::Flow;
-use super::oauth2;
-use super::record::{Held, MAX_RAW_BYTES, Record};
-use super::refresh::read_refusal;
+use super::oauth2::{self, ClientCredentials};
+use super::record::{Held, MAX_RAW_BYTES};
+use super::refusal::read_refusal;
 use super::reply::Reply;
-use super::road::TokenRoad;
+use super::road::{TokenAnswer, TokenRoad};
 use super::rows::Rows;
+use super::sequence::{Order, Step, Stopped, Why, run};
 use crate::caller::Caller;
 use crate::egress::TokenCall;
 use crate::ids::ClientId;
@@ -31,6 +34,32 @@ pub struct Obtained {
     pub tokens: BTreeMap<String, Held>,
     /// The reply as it came, where it is not too long to keep.
     pub raw: Option<Secret>,
+    /// Every reply, in order: they may say more than tokens.
+    pub replies: Vec<Reply>,
+}
+
+/// The declaration that a flow began under, and its client.
+pub(super) struct Parties<'a> {
+    pub app: &'a App,
+    pub method: &'a AuthMethod,
+    pub declared: &'a OAuth2,
+    pub client: Client,
+}
+
+impl<'a> Parties<'a> {
+    pub async fn of(rows: &Rows, caller: &Caller, flow: &Flow, pinned: &'a PinnedApp) -> Result<Self, AuthError> {
+        let app = &*pinned.app;
+        let unknown =
+            || AuthError::MethodUnknown { app: app.slug.clone(), method: flow.method.clone(), known: String::new() };
+        let (_, method) = pinned.method(&flow.method).ok_or_else(unknown)?;
+        let declared = oauth2_of(method).ok_or_else(unknown)?;
+        let client = client(rows, caller, &app.slug, &flow.client).await?;
+        Ok(Self { app, method, declared, client })
+    }
+
+    pub fn credentials(&self, flow: &Flow) -> Result<ClientCredentials<'_>, AuthError> {
+        self.client.for_endpoints(self.app, self.method, &flow.inputs)
+    }
 }
 
 /// Redeems a code with the declaration that the flow began under.
@@ -42,13 +71,9 @@ pub async fn exchange(
     pinned: &PinnedApp,
     code: &Secret,
 ) -> Result<Obtained, AuthError> {
-    let app = &pinned.app;
-    let unknown =
-        || AuthError::MethodUnknown { app: app.slug.clone(), method: flow.method.clone(), known: String::new() };
-    let (_, method) = pinned.method(&flow.method).ok_or_else(unknown)?;
-    let declared = oauth2_of(method).ok_or_else(unknown)?;
-    let client = client(rows, caller, &app.slug, &flow.client).await?;
-    let credentials = client.for_endpoints(app, method, &flow.inputs)?;
+    let parties = Parties::of(rows, caller, flow, pinned).await?;
+    let Parties { app, declared, .. } = parties;
+    let credentials = parties.credentials(flow)?;
     let endpoint = template::url(app, &declared.token_url, &flow.inputs, "token-url")?;
     let verifier = flow.verifier.as_ref();
     let request = oauth2::exchange(app, declared, &endpoint, credentials, code, &flow.redirect_uri, verifier)?;
@@ -64,75 +89,72 @@ pub async fn exchange(
     let answer = road.call(&call, request).await.map_err(|error| failed(error.to_string()))?;
     let received = Received { at: rows.now(), took: began.elapsed() };
     reach("connect-after-reply");
-    if (200..300).contains(&answer.status)
-        && let Ok(reply) = Reply::parse(&answer.body)
-        && reply.error(&declared.error).is_none()
-    {
-        let missing = || failed("a declared token is missing in the reply".to_owned());
-        let tokens = exchange::first(method, &reply, received, &flow.asked).ok_or_else(missing)?;
-        let raw = (answer.body.len() <= MAX_RAW_BYTES).then(|| Secret::new(answer.body.to_vec()));
-        return Ok(Obtained { tokens, raw });
+    if granted(declared, &answer).is_some() {
+        return redeemed(rows, road, caller, &parties, flow, answer, received).await;
     }
     let secrets: Vec<&[u8]> = [Some(code), credentials.secret].into_iter().flatten().map(Secret::expose).collect();
     let (class, reason) = read_refusal(&answer, declared, &declared.errors, &secrets);
+    Err(refusal(app, class, reason))
+}
+
+/// The reply, when it says yes.
+pub(super) fn granted(declared: &OAuth2, answer: &TokenAnswer) -> Option<Reply> {
+    let reply = Reply::parse(&answer.body).ok()?;
+    ((200..300).contains(&answer.status) && reply.error(&declared.error).is_none()).then_some(reply)
+}
+
+/// The tokens of the reply to a code, and of the calls that follow it.
+pub(super) async fn redeemed(
+    rows: &Rows,
+    road: &dyn TokenRoad,
+    caller: &Caller,
+    parties: &Parties<'_>,
+    flow: &Flow,
+    answer: TokenAnswer,
+    received: Received,
+) -> Result<Obtained, AuthError> {
+    let Parties { app, method, declared, .. } = parties;
+    let slug = || app.slug.clone();
+    let failed = |reason: String| AuthError::ExchangeFailed { app: slug(), reason };
+    let credentials = parties.credentials(flow)?;
+    let mut values = Values {
+        inputs: flow.inputs.clone(),
+        client_id: Some(credentials.id.to_owned()),
+        client_secret: credentials.secret.map(Secret::duplicate),
+        redirect_uri: Some(flow.redirect_uri.clone()),
+        ..Values::default()
+    };
+    let first = Step::new(answer, received, &declared.error).map_err(|(refusal, _)| failed(refusal.reason(&[])))?;
+    let party = Party { caller, app, method, account: None, purpose: "token" };
+    let count = 1 + declared.then.len();
+    let order = Order { calls: &declared.then, name: "then", error: &declared.error, declared: count };
+    let steps = match run(road, &|| rows.now(), &party, order, &mut values, vec![first]).await {
+        Ok(steps) => steps,
+        Err(Stopped { why: Why::Unbuilt(error), .. }) => return Err(error),
+        Err(Stopped { why: Why::Road(error), .. }) => return Err(failed(error.to_string())),
+        Err(Stopped { why: Why::Refused(refused), .. }) => {
+            let class = refused.class(&declared.errors, Memory::default());
+            return Err(refusal(app, class, refused.reason(&values.secrets())));
+        }
+    };
+    let missing = || failed("a declared token is missing in the reply".to_owned());
+    let tokens = exchange::first(method, &steps, &flow.asked).ok_or_else(missing)?;
+    let last = steps.last().map(|step| &step.answer.body).filter(|body| body.len() <= MAX_RAW_BYTES);
+    let raw = last.map(|body| Secret::new(body.to_vec()));
+    Ok(Obtained { tokens, raw, replies: steps.into_iter().filter_map(Step::into_reply).collect() })
+}
+
+/// What a refused code means for the person who waits.
+pub(super) fn refusal(app: &App, class: Class, reason: String) -> AuthError {
     let app = app.slug.clone();
-    Err(match class {
+    match class {
         Class::Configuration => AuthError::ClientRefused { app, reason },
         Class::Permanent | Class::LostRotation | Class::Raced => AuthError::CodeRefused { app, reason },
         Class::Throttle(_) | Class::Transient | Class::Ambiguous => AuthError::ExchangeFailed { app, reason },
-    })
+    }
 }
 
-async fn client(rows: &Rows, caller: &Caller, app: &str, id: &ClientId) -> Result<Client, AuthError> {
+pub(super) async fn client(rows: &Rows, caller: &Caller, app: &str, id: &ClientId) -> Result<Client, AuthError> {
     let missing = || AuthError::ClientMissing { app: app.to_owned(), redirect_uri: String::new() };
     Ok(rows.client(&caller.owner, id).await?.ok_or_else(missing)?.value)
-}
-
-/// Ends an account's tokens at the provider, refresh tokens first (RFC 7009), and says in words what came of it.
-/// Best effort: nothing waits for a provider that is away.
-pub async fn revoke(
-    rows: &Rows,
-    apps: &dyn Apps,
-    road: &dyn TokenRoad,
-    caller: &Caller,
-    record: &Record,
-) -> Result<String, AuthError> {
-    let missing = || AuthError::DeclarationMissing { id: record.id.clone(), app: record.app.clone() };
-    let pinned = apps.pinned(&record.declaration)?.ok_or_else(missing)?;
-    let app = &pinned.app;
-    let (_, method) = pinned.method(&record.method).ok_or_else(missing)?;
-    let Some((declared, id)) = oauth2_of(method).zip(record.client.as_ref()) else {
-        return Ok(format!("a pasted key stays valid at {}: delete it there", app.name));
-    };
-    let Some(revoke_url) = &declared.revoke_url else {
-        return Ok(format!("{} declares no way to revoke: remove the access in its own settings", app.name));
-    };
-    let client = client(rows, caller, &app.slug, id).await?;
-    let credentials = client.for_endpoints(app, method, &record.inputs)?;
-    let endpoint = template::url(app, revoke_url, &record.inputs, "revoke-url")?;
-    let mut refused = Vec::new();
-    let held = record.tokens.values();
-    let refresh = held.clone().filter_map(|held| held.refresh.as_ref().map(|token| (token, "refresh_token")));
-    for (token, hint) in refresh.chain(held.map(|held| (&held.value, "access_token"))) {
-        let request = oauth2::revoke(app, declared, &endpoint, credentials, token, hint)?;
-        let call = TokenCall {
-            caller: caller.clone(),
-            app: app.slug.clone(),
-            account: Some(record.id.clone()),
-            purpose: "revoke",
-            endpoint: endpoint.clone(),
-        };
-        match road.call(&call, request).await {
-            Ok(answer) if (200..300).contains(&answer.status) => {}
-            Ok(answer) => refused.push(format!("status {}", answer.status)),
-            Err(error) => {
-                refused.push(error.to_string());
-                break;
-            }
-        }
-    }
-    Ok(match refused.first() {
-        None => format!("its tokens were revoked at {}", app.name),
-        Some(reason) => format!("not all tokens could be revoked at {} ({reason}): remove the access there", app.name),
-    })
 }

@@ -35,6 +35,9 @@ pub struct Record {
     /// Where its credentials may go, pinned at connect.
     pub origins: Vec<String>,
     pub client: Option<ClientId>,
+    /// How the provider calls that client: some want it beside the token.
+    #[serde(default)]
+    pub client_id: Option<String>,
     pub identity: Identity,
     pub tokens: BTreeMap<String, Held>,
     /// Rises with every new set of secrets, and with nothing else.
@@ -82,6 +85,9 @@ pub struct Held {
     pub expires_at: Option<Time>,
     pub lifetime_s: Option<u64>,
     pub scopes: Vec<String>,
+    /// Declared calls bring a new one without a refresh token: a login, from what was pasted for it and is kept.
+    #[serde(default)]
+    pub again: bool,
 }
 
 impl Held {
@@ -89,9 +95,19 @@ impl Held {
         Duration::from_secs(self.lifetime_s.unwrap_or(0))
     }
 
-    /// It can be refreshed, and it is time.
+    /// A key that a person pasted: nothing renews it.
+    pub fn pasted(value: Secret) -> Self {
+        Self { value, refresh: None, expires_at: None, lifetime_s: None, scopes: Vec::new(), again: false }
+    }
+
+    /// Something brings a new one.
+    pub fn is_renewable(&self) -> bool {
+        self.refresh.is_some() || self.again
+    }
+
+    /// It can be renewed, and it is time.
     pub fn is_due(&self, now: Time) -> bool {
-        self.refresh.is_some() && self.expires_at.is_some_and(|end| expiry::due(now, end, self.lifetime()))
+        self.is_renewable() && self.expires_at.is_some_and(|end| expiry::due(now, end, self.lifetime()))
     }
 
     pub fn is_nearly_over(&self, now: Time) -> bool {

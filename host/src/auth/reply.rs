@@ -9,6 +9,7 @@ use zeroize::Zeroize;
 
 use deputy_declaration::types::{Expiry, ReplyToken};
 
+use crate::time::Time;
 use crate::vault::Secret;
 
 /// The largest token reply that is read, in bytes.
@@ -36,12 +37,20 @@ pub struct ReadToken {
     pub value: Secret,
     /// None: the reply brings no new one, and the old one stays.
     pub refresh: Option<Secret>,
+    /// Counted from the reply.
     pub expires_in_s: Option<u64>,
+    /// Where the provider names the moment itself.
+    pub expires_at: Option<Time>,
     /// None: the reply says nothing, and the scopes stay as they were.
     pub scopes: Option<Vec<String>>,
 }
 
 impl Reply {
+    /// A reply that says nothing beside a token.
+    pub fn silent() -> Self {
+        Self(Value::Null)
+    }
+
     pub fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
         if bytes.len() > MAX_REPLY_BYTES {
             return Err(Unreadable::TooLarge);
@@ -78,18 +87,39 @@ impl Reply {
 
     /// The token that `place` describes. None when it is not there, or could not stand in a header.
     pub fn token(&self, place: &ReplyToken) -> Option<ReadToken> {
-        let value = self.secret(&place.access)?;
+        Some(self.beside(place, self.secret(&place.access)?))
+    }
+
+    /// What the reply says of a token that was found already: in itself, in a header, or as the whole body.
+    pub fn beside(&self, place: &ReplyToken, value: Secret) -> ReadToken {
         let at = |pointer: &Option<String>| pointer.as_deref().and_then(|pointer| self.0.pointer(pointer));
-        let expires_in = match &place.expiry {
-            Some(Expiry::Seconds(pointer)) => self.0.pointer(pointer),
-            _ => None,
+        let (expires_in_s, expires_at) = match &place.expiry {
+            Some(Expiry::Seconds(pointer)) => (self.0.pointer(pointer).and_then(seconds), None),
+            // Rounded up: half a second is a lifetime too.
+            Some(Expiry::Milliseconds(pointer)) => {
+                (self.0.pointer(pointer).and_then(seconds).map(|ms| ms.div_ceil(1000)), None)
+            }
+            Some(Expiry::At(pointer)) => (None, self.0.pointer(pointer).and_then(moment)),
+            Some(Expiry::Jwt) => (None, jwt_end(&value)),
+            None => (None, None),
         };
-        Some(ReadToken {
-            value,
+        let fixed = place.lifetime_s.map(u64::from).filter(|_| expires_at.is_none());
+        ReadToken {
             refresh: place.refresh.as_deref().and_then(|pointer| self.secret(pointer)),
-            expires_in_s: expires_in.and_then(seconds).or(place.lifetime_s.map(u64::from)),
+            expires_in_s: expires_in_s.or(fixed),
+            expires_at,
             scopes: at(&place.scope).and_then(scopes),
-        })
+            value,
+        }
+    }
+
+    /// A text or number that is no secret.
+    pub fn text(&self, pointer: &str) -> Option<String> {
+        match self.0.pointer(pointer)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
     }
 
     fn secret(&self, pointer: &str) -> Option<Secret> {
@@ -146,6 +176,31 @@ fn seconds(value: &Value) -> Option<u64> {
     };
     // `as` saturates, and a NaN is refused by the comparison.
     (number >= 1.0).then_some(number as u64)
+}
+
+/// RFC 3339, or seconds or milliseconds since 1970: what lies behind the year 5138 in seconds is milliseconds.
+fn moment(value: &Value) -> Option<Time> {
+    if let Value::String(text) = value
+        && let Ok(moment) = text.trim().parse::<jiff::Timestamp>()
+    {
+        return Some(Time(moment.as_millisecond()));
+    }
+    let number = seconds(value)?;
+    let ms = if number < 100_000_000_000 { number * 1000 } else { number };
+    i64::try_from(ms).ok().map(Time)
+}
+
+/// The claim `exp` of a JWT (RFC 7519 section 4.1.4), not verified: a hint when to ask for a new one, and no more.
+fn jwt_end(token: &Secret) -> Option<Time> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let claims = token.expose().split(|byte| *byte == b'.').nth(1)?;
+    let claims = zeroize::Zeroizing::new(data_encoding::BASE64URL_NOPAD.decode(claims).ok()?);
+    let exp = serde_json::from_slice::<Claims>(&claims).ok()?.exp;
+    // `as` saturates, and a NaN is refused by the comparison.
+    (exp >= 1.0 && exp < 1e12).then_some(Time((exp * 1000.0) as i64))
 }
 
 fn scopes(value: &Value) -> Option<Vec<String>> {
@@ -243,6 +298,32 @@ mod tests {
         for fine in [r#"{"access_token":"a"}"#, r#"{"error":null}"#, r#"{"error":0}"#, r#"{"error":""}"#] {
             assert_eq!(error(fine), None, "{fine}");
         }
+    }
+
+    #[test]
+    fn an_end_is_told_in_several_ways() {
+        let claims = data_encoding::BASE64URL_NOPAD.encode(br#"{"sub":"ada","exp":1800000000.5}"#);
+        let text = format!(
+            r#"{{"access_token":"e30.{claims}.sig","s":"90","ms":1500,"iso":"2027-01-15T08:00:00Z","offset":
+            "2027-01-15T09:00:00+01:00","epoch":1800000000,"epoch_ms":"1800000000000","odd":"tomorrow"}}"#
+        );
+        let reply = Reply::parse(text.as_bytes()).unwrap();
+        let read = |expiry: Expiry| {
+            let place = ReplyToken { expiry: Some(expiry), lifetime_s: Some(7), ..place() };
+            let read = reply.token(&place).unwrap();
+            (read.expires_in_s, read.expires_at)
+        };
+        let at = Some(Time(1_800_000_000_000));
+        assert_eq!(read(Expiry::Seconds("/s".into())), (Some(90), None));
+        assert_eq!(read(Expiry::Milliseconds("/ms".into())), (Some(2), None));
+        for place in ["/iso", "/offset", "/epoch", "/epoch_ms"] {
+            assert_eq!(read(Expiry::At(place.into())), (None, at), "{place}");
+        }
+        assert_eq!(read(Expiry::Jwt), (None, Some(Time(1_800_000_000_500))));
+        assert_eq!(read(Expiry::At("/odd".into())), (Some(7), None), "the declared lifetime, when nothing is told");
+        let plain = ReplyToken { expiry: Some(Expiry::Jwt), ..place() };
+        let opaque = Reply::parse(br#"{"access_token":"a.b.c"}"#).unwrap().token(&plain).unwrap();
+        assert_eq!((opaque.expires_in_s, opaque.expires_at), (None, None));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::reply::MAX_REPLY_BYTES;
@@ -12,6 +13,8 @@ use crate::egress::{Answer, Credential, Egress, EgressError, Request, TokenCall}
 pub struct TokenAnswer {
     pub status: u16,
     pub retry_after: Option<Duration>,
+    /// Some providers put the token into one.
+    pub headers: HeaderMap,
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -54,12 +57,13 @@ impl TokenRoad for Egress {
             let answer = self.send(Credential::TokenCall(call), request).await.map_err(|error| road_error(&error))?;
             let status = answer.status.as_u16();
             let retry_after = retry_after(&answer);
+            let headers = answer.headers;
             let body = match answer.body.collect(MAX_REPLY_BYTES).await {
                 Ok(body) => Zeroizing::new(body),
                 Err(EgressError::TooLarge { .. }) => Zeroizing::default(),
                 Err(error) => return Err(RoadError::Ambiguous(error.to_string())),
             };
-            Ok(TokenAnswer { status, retry_after, body })
+            Ok(TokenAnswer { status, retry_after, headers, body })
         })
     }
 

@@ -323,5 +323,10 @@ impl TokenRoad for StrictServer {
 }
 
 fn answer(status: u16, body: &str) -> TokenAnswer {
-    TokenAnswer { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+    TokenAnswer {
+        status,
+        retry_after: None,
+        headers: Default::default(),
+        body: Zeroizing::new(body.as_bytes().to_vec()),
+    }
 }

@@ -116,6 +116,12 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 for workflow in &replaced.workflows {
                     text.push_str(&format!("  {workflow}\n"));
                 }
+                if !replaced.workflows.is_empty() {
+                    text.push_str(&format!(
+                        "{DIM}their files still name {}: change it there too, or the next deployment goes back{DIM:#}\n",
+                        replaced.from
+                    ));
+                }
                 text + &lacks(&replaced.missing)
             })?;
         }

@@ -138,6 +138,13 @@ fn describe(detail: &AppDetail) -> String {
         if let Some(help) = &method.help {
             fact("", format!("  {help}"));
         }
+        fact("", method.docs.as_ref().map(|docs| format!("  docs: {docs}")).unwrap_or_default());
+        if let Some(setup) = &method.setup {
+            fact("", format!("  its OAuth client: {}", setup.url.as_deref().unwrap_or("register one at the provider")));
+            for (at, step) in setup.steps.iter().enumerate() {
+                fact("", format!("    {}. {step}", at + 1));
+            }
+        }
         for (name, rules) in method.rule_sets.iter().zip(&method.rules) {
             let set = if method.rule_sets.len() > 1 { format!("--as {name}: ") } else { "sends ".to_owned() };
             fact("", format!("  {set}{}", rules.join("; ")));

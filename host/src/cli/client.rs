@@ -1,12 +1,13 @@
 //! `deputy client`: the OAuth client that the operator registers at a provider, once for all accounts of the app.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::output::{BOLD, DIM, GOOD, Output, table};
 use super::{Done, Error, prompt};
-use crate::deputy::{Caller, ClientSet, Deputy};
+use crate::deputy::{Caller, ClientRedirect, ClientSet, Deputy};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -25,7 +26,7 @@ pub enum Command {
         /// The client secret from a file
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
-        /// A value the app asks for, where it decides the token endpoint; may be given again
+        /// A value that holds for all accounts of the client, or decides the token endpoint; may be given again
         #[arg(long = "input", value_name = "NAME=VALUE", value_parser = super::connect::pair)]
         inputs: Vec<(String, String)>,
         /// A public client: it has no secret
@@ -38,25 +39,50 @@ pub enum Command {
     Remove { app: String },
 }
 
+/// How to register the client, for people.
+pub fn guide(redirect: &ClientRedirect) -> String {
+    let mut text = String::new();
+    let page = redirect.setup.as_ref().and_then(|setup| setup.url.as_ref());
+    if let Some(page) = page.or(redirect.docs.as_ref()) {
+        text.push_str(&format!("Register an OAuth client for {} here: {BOLD}{page}{BOLD:#}\n", redirect.app));
+    }
+    for (at, step) in redirect.setup.iter().flat_map(|setup| &setup.steps).enumerate() {
+        text.push_str(&format!("  {}. {step}\n", at + 1));
+    }
+    if !redirect.device_only {
+        text.push_str(&format!("Give the provider this redirect URI:\n\n  {}\n", redirect.redirect_uri));
+    }
+    if let Some(note) = redirect.warning.as_ref().filter(|_| !redirect.device_only) {
+        text.push_str(&format!("{BOLD}note{BOLD:#}: {note}\n"));
+    }
+    text
+}
+
 pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
     match command {
         Command::Set { app, method, id, secret_file, inputs, no_secret } => {
-            let inputs = inputs.into_iter().collect();
+            let mut inputs: BTreeMap<String, String> = inputs.into_iter().collect();
             let redirect = deputy.client_redirect(caller, &app, method.as_deref()).await?;
             let id = match id {
                 Some(id) => id,
                 None if prompt::interactive() => {
-                    output.note(&format!("Give the provider this redirect URI:\n\n  {}\n", redirect.redirect_uri));
-                    if let Some(note) = &redirect.warning {
-                        output.note(&format!("{BOLD}note{BOLD:#}: {note}"));
-                    }
+                    output.note(&guide(&redirect));
                     prompt::text("Client id", None)?
                 }
                 None => {
+                    if !redirect.device_only {
+                        output.note(&guide(&redirect));
+                    }
                     output.emit(&redirect, || redirect.redirect_uri.clone())?;
                     return Ok(Done::Ok);
                 }
             };
+            for input in &redirect.inputs {
+                if !inputs.contains_key(&input.name) && prompt::interactive() {
+                    let value = prompt::input(input)?;
+                    inputs.insert(input.name.clone(), value);
+                }
+            }
             let secret = match (no_secret, secret_file) {
                 (true, _) => None,
                 (false, Some(file)) => {
@@ -71,7 +97,12 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             let client = deputy.client_set(caller, ClientSet { app, method, client_id: id, secret, inputs }).await?;
             output.emit(&client, || {
                 let mut text = format!("{GOOD}set{GOOD:#} the client of {}\n", client.redirect.app);
-                text.push_str(&format!("redirect URI to register: {BOLD}{}{BOLD:#}\n", client.redirect.redirect_uri));
+                if !client.redirect.device_only {
+                    text.push_str(&format!(
+                        "redirect URI to register: {BOLD}{}{BOLD:#}\n",
+                        client.redirect.redirect_uri
+                    ));
+                }
                 if let Some(warning) = &client.redirect.warning {
                     text.push_str(&format!("{BOLD}note{BOLD:#}: {warning}\n"));
                 }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::output::{BOLD, DIM, GOOD, Output};
+use super::client::guide;
+use super::output::{BOLD, DIM, GOOD, Output, printable};
 use super::{Done, Error, prompt};
-use crate::deputy::{Again, Caller, ConnectKeys, ConnectOAuth, ConnectPlan, Connected, Deputy, Secret};
+use crate::deputy::{Again, Caller, ClientRedirect, ConnectKeys, ConnectOAuth, ConnectPlan, Connected, Deputy, Secret};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -15,6 +16,7 @@ Examples:
   pass show stripe | deputy connect stripe      the key from standard input
   deputy connect shopify --input shop=acme      a tenant of its own
   deputy connect slack --paste                  paste the address the browser ended on
+  deputy connect github --device                enter a code in a browser anywhere
 
 OAuth needs a client first: deputy client set <app>.";
 
@@ -80,6 +82,9 @@ struct How {
     /// Read the address that the browser was sent back to from standard input, instead of listening
     #[arg(long)]
     paste: bool,
+    /// Show a code to enter in a browser on any device (RFC 8628), where the app takes one
+    #[arg(long, conflicts_with_all = ["paste", "no_browser"])]
+    device: bool,
     /// Yes, credentials may go to the host that the inputs name
     #[arg(long)]
     confirm_host: bool,
@@ -96,13 +101,13 @@ struct Wanted {
 }
 
 pub async fn run(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
-    let plan = deputy.connect_plan(caller, &args.app, args.method.as_deref()).await?;
+    let plan = deputy.connect_plan(caller, &args.app, args.method.as_deref(), args.how.device).await?;
     let wanted = Wanted { name: args.name, add_scopes: Vec::new(), again: None };
     connect(plan, wanted, args.how, deputy, caller, output).await
 }
 
 pub async fn again(args: AgainArgs, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
-    let plan = deputy.reconnect_plan(caller, &args.account, args.method.as_deref()).await?;
+    let plan = deputy.reconnect_plan(caller, &args.account, args.method.as_deref(), args.how.device).await?;
     let again = plan.account.clone().map(|account| Again { account, other_identity: args.other_identity });
     let wanted = Wanted { name: None, add_scopes: args.add_scopes, again };
     connect(plan, wanted, args.how, deputy, caller, output).await
@@ -118,7 +123,7 @@ async fn connect(
 ) -> Result<Done, Error> {
     let inputs = inputs(&how, &plan)?;
     let confirm_host = how.confirm_host || confirm(&plan, &inputs)?;
-    let connected = if plan.kind == "keys" {
+    let connected = if plan.kind != "oauth2" {
         if !how.scopes.is_empty() || !wanted.add_scopes.is_empty() || how.paste {
             let message =
                 format!("{} --method {} takes a key: scopes and --paste are for OAuth", plan.app, plan.method);
@@ -165,7 +170,13 @@ async fn oauth(
         return Err(Error::new("usage", message).with_fix(format!("see the methods in `deputy app show {}`", plan.app)));
     }
     let redirect = deputy.client_redirect(caller, &plan.app, Some(&plan.method)).await?;
-    if redirect.paste_only && !how.paste {
+    let device = plan.device;
+    if device && how.paste {
+        let message =
+            format!("{} --method {} is connected with a device code: there is nothing to paste", plan.app, plan.method);
+        return Err(Error::new("usage", message).with_fix("leave --paste out"));
+    }
+    if redirect.paste_only && !how.paste && !device {
         let message =
             format!("{} takes only https redirect URIs, and nothing answers at {}", plan.name, redirect.redirect_uri);
         return Err(Error::new("callback_unavailable", message)
@@ -183,9 +194,13 @@ async fn oauth(
         skip_check: how.no_check,
         again: wanted.again,
     };
+    if device {
+        return self::device(begin, &redirect, deputy, caller, output).await;
+    }
     // Bound before the URL is shown: a fast browser must find somebody listening.
     let listener = if how.paste { None } else { Some(deputy.connect_listen(caller).await?) };
-    let begun = deputy.connect_begin(caller, begin).await?;
+    let begun =
+        deputy.connect_begin(caller, begin).await.inspect_err(|error| unregistered(error, &redirect, output))?;
     if output.is_json() {
         output.emit(&begun, String::new)?;
     } else {
@@ -223,6 +238,39 @@ async fn oauth(
     }
 }
 
+/// Shows the code, and waits until somebody has entered it.
+async fn device(
+    begin: ConnectOAuth,
+    redirect: &ClientRedirect,
+    deputy: &Deputy,
+    caller: &Caller,
+    output: &Output,
+) -> Result<Connected, Error> {
+    let begun = deputy.device_begin(caller, begin).await.inspect_err(|error| unregistered(error, redirect, output))?;
+    if output.is_json() {
+        output.emit(&begun, String::new)?;
+    } else {
+        let complete = begun.verification_uri_complete.as_ref().filter(|complete| **complete != begun.verification_uri);
+        output.note(&format!("Open this page on any device:\n\n  {}\n", begun.verification_uri));
+        output.note(&format!("and enter this code: {BOLD}{}{BOLD:#}\n", printable(&begun.user_code)));
+        if let Some(complete) = complete {
+            output.note(&format!("or open this one, which has the code in it:\n\n  {complete}\n"));
+        }
+        output.note(&format!("{DIM}Enter it only yourself: whoever does gives this machine access. Waiting …{DIM:#}"));
+    }
+    tokio::select! {
+        connected = deputy.device_wait(caller, &begun.flow) => connected,
+        _ = tokio::signal::ctrl_c() => Err(Error::new("connect_cancelled", "cancelled: nothing was connected")),
+    }
+}
+
+/// Without a client, the way to one.
+fn unregistered(error: &Error, redirect: &ClientRedirect, output: &Output) {
+    if error.code == "client_missing" {
+        output.note(&guide(redirect));
+    }
+}
+
 /// Inputs from the flags; a person at a terminal is asked for the rest.
 fn inputs(how: &How, plan: &ConnectPlan) -> Result<BTreeMap<String, String>, Error> {
     let mut inputs: BTreeMap<String, String> = how.inputs.iter().cloned().collect();
@@ -230,8 +278,7 @@ fn inputs(how: &How, plan: &ConnectPlan) -> Result<BTreeMap<String, String>, Err
         if inputs.contains_key(&input.name) || !prompt::interactive() {
             continue;
         }
-        let example = input.example.as_deref().map(|example| format!(" (such as {example})")).unwrap_or_default();
-        let value = prompt::text(&format!("{}{example}", input.label), input.default.as_deref())?;
+        let value = prompt::input(input)?;
         inputs.insert(input.name.clone(), value);
     }
     Ok(inputs)

@@ -43,7 +43,8 @@ Start here:
   deputy connect github --method token connect an account by pasting a key
   deputy request github GET /user      call the app through it
   deputy action list github            what the app can do without writing a request
-  deputy step new hello                write a step in Rust";
+  deputy step new --js hello           write a step in JavaScript; without --js in Rust
+  deputy workflow check FILE           steps in order, with triggers; see docs/workflows.md";
 
 #[derive(Parser)]
 #[command(name = "deputy", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
@@ -81,11 +82,11 @@ enum Command {
     Client(client::Command),
     /// Connect an account, by OAuth in the browser or by pasting a key
     Connect(connect::Args),
-    /// List, show, rename, test and delete accounts
+    /// List, show, test, rename, reconnect, replace, disable and delete accounts
     #[command(subcommand)]
     Account(account::Command),
     /// Make one HTTP request through an account
-    Request(request::Args),
+    Request(Box<request::Args>),
     /// List, show and run the actions that apps bring
     #[command(subcommand)]
     Action(action::Command),
@@ -114,7 +115,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output::new(args.global.json);
-    trace();
+    trace(matches!(args.command, Command::Serve(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -153,7 +154,7 @@ async fn run(args: Args, output: &Output) -> Result<Done, Error> {
         Command::Client(command) => client::run(command, &deputy, &caller, output).await,
         Command::Connect(args) => connect::run(args, &deputy, &caller, output).await,
         Command::Account(command) => account::run(command, &deputy, &caller, output).await,
-        Command::Request(args) => request::run(args, &deputy, &caller, output).await,
+        Command::Request(args) => request::run(*args, &deputy, &caller, output).await,
         Command::Action(command) => action::run(command, &deputy, &caller, output).await,
         // Handled above: it keeps the facade for itself.
         Command::Serve(_) => Ok(Done::Ok),
@@ -182,11 +183,15 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
-/// Diagnostics on standard error, by `DEPUTY_LOG`; quiet otherwise. Libraries stay at `warn` whatever is asked, since
+/// Diagnostics on standard error, by `DEPUTY_LOG`; otherwise warnings of a server, and nothing of commands. Libraries stay at `warn` whatever is asked, since
 /// some of them trace whole requests.
-fn trace() {
+fn trace(serves: bool) {
     use tracing_subscriber::EnvFilter;
-    let Ok(filter) = std::env::var("DEPUTY_LOG") else { return };
+    let filter = match std::env::var("DEPUTY_LOG") {
+        Ok(filter) => filter,
+        Err(_) if serves => "warn".to_owned(),
+        Err(_) => return,
+    };
     let filter = EnvFilter::new(format!("warn,deputy={filter}"));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, Read};
 
-use crate::deputy::{Error, Secret};
+use super::output::printable;
+use crate::deputy::{Error, Input, Secret};
 
 /// A person sits at the terminal and can be asked.
 pub fn interactive() -> bool {
@@ -33,6 +34,19 @@ pub fn text(label: &str, default: Option<&str>) -> Result<String, Error> {
         prompt = prompt.default(default.to_owned());
     }
     prompt.interact_text().map_err(|error| Error::new("input_failed", format!("cannot read the terminal: {error}")))
+}
+
+/// A value that an app asks for.
+pub fn input(input: &Input) -> Result<String, Error> {
+    if let Some(help) = &input.help {
+        eprintln!("{}", printable(help));
+    }
+    let example = match (&input.example, &input.choices[..]) {
+        (Some(example), _) => format!(" (such as {example})"),
+        (None, []) => String::new(),
+        (None, choices) => format!(" (one of {})", choices.join(", ")),
+    };
+    text(&printable(&format!("{}{example}", input.label)), input.default.as_deref())
 }
 
 pub fn confirm(question: &str) -> Result<bool, Error> {

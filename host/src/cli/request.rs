@@ -9,6 +9,8 @@ use tokio::io::AsyncWriteExt;
 use super::output::{Output, stdout_failed};
 use super::step::print_log;
 use super::{Done, Error, prompt};
+use deputy_declaration::types::{Counter, Cursor, NextPage};
+
 use crate::deputy::{
     AnswerRules, Body, Call, CallBody, CallRetry, CallRun, Caller, Deputy, Files, HttpRequest, Pages, Parse, Taken,
 };
@@ -70,6 +72,12 @@ pub struct Args {
     /// Read page after page, and print one JSON list
     #[arg(long, conflicts_with = "output")]
     paginate: bool,
+    /// Where an answer holds the list, as a JSON Pointer [default: as the app declares, else the whole answer]
+    #[arg(long, value_name = "POINTER", requires = "paginate")]
+    items: Option<String>,
+    /// How lists go on, where the app does not say: link-header, url:/next, page:FIELD, offset:FIELD or cursor:/at:FIELD
+    #[arg(long, value_name = "HOW", requires = "paginate", value_parser = next_page)]
+    next: Option<NextPage>,
     /// How many items to read [default: 1000, on at most 20 pages]
     #[arg(long, value_name = "N", requires = "paginate", value_parser = clap::value_parser!(u32).range(1..))]
     max_items: Option<u32>,
@@ -82,6 +90,29 @@ impl Args {
     /// One of the flags is given that a bare request knows nothing of.
     fn is_call(&self) -> bool {
         !self.expect.is_empty() || self.retry.is_some() || self.paginate || self.timeout_total.is_some()
+    }
+}
+
+/// `cursor:/meta/next:cursor`
+fn next_page(text: &str) -> Result<NextPage, String> {
+    let field = |name: &str| match name.is_empty() || name.contains(['&', '=', '#', ' ']) {
+        true => Err(format!("`{name}` is no query field")),
+        false => Ok(name.to_owned()),
+    };
+    let pointer = |text: &str| match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("`{text}` is no JSON Pointer: it begins with a /")),
+    };
+    match text.split_once(':') {
+        None if text == "link-header" => Ok(NextPage::LinkHeader),
+        Some(("url", at)) => Ok(NextPage::Url(pointer(at)?)),
+        Some(("page", name)) => Ok(NextPage::Page(Counter { field: field(name)?, first: 1 })),
+        Some(("offset", name)) => Ok(NextPage::Offset(field(name)?)),
+        Some(("cursor", rest)) => match rest.rsplit_once(':') {
+            Some((at, name)) => Ok(NextPage::Cursor(Cursor { at: pointer(at)?, field: field(name)?, more: None })),
+            None => Err("write cursor:/at:FIELD".to_owned()),
+        },
+        _ => Err("link-header, url:/next, page:FIELD, offset:FIELD or cursor:/at:FIELD".to_owned()),
     }
 }
 
@@ -176,9 +207,12 @@ async fn call(args: Args, deputy: &Deputy, caller: &Caller, output: &Output) -> 
         }
         None => (None, None),
     };
-    let pages = args.paginate.then(|| match args.max_items {
-        Some(most_items) => Pages { most_items, most_pages: u32::MAX, ..Pages::default() },
-        None => Pages::default(),
+    let pages = args.paginate.then(|| {
+        let pages = Pages { items: args.items, next: args.next, ..Pages::default() };
+        match args.max_items {
+            Some(most_items) => Pages { most_items, most_pages: u32::MAX, ..pages },
+            None => pages,
+        }
     });
     let saved = save.is_some();
     let retry = CallRetry { attempts: args.retry.unwrap_or(0) + 1, ..CallRetry::default() };

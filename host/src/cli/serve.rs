@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::output::{BOLD, DIM, GOOD, Output, printable};
+use super::output::{BAD, BOLD, DIM, GOOD, Output, printable};
 use super::{Done, Error};
 use crate::deputy::{Caller, Deputy};
 use crate::server::Server;
@@ -22,8 +22,8 @@ pub async fn run(args: Args, deputy: Deputy, caller: &Caller, output: &Output) -
     let mut terminated = signal(SignalKind::terminate())
         .map_err(|error| Error::new("signal_failed", format!("cannot wait for SIGTERM: {error}")))?;
     let server = Server::bind(args.listen.unwrap_or(deputy.config().serve.listen)).await?;
-    let serving = deputy.serve_open(caller).await?;
     let address = server.address();
+    let serving = deputy.serve_open(caller, address).await?;
     let hooks: Vec<_> =
         serving.hooks.iter().map(|(name, hook)| serde_json::json!({ "workflow": name, "hook": hook })).collect();
     output.emit(&serde_json::json!({ "listening": address, "hooks": hooks }), || {
@@ -42,12 +42,19 @@ pub async fn run(args: Args, deputy: Deputy, caller: &Caller, output: &Output) -
         }
         text
     })?;
+    for (name, variable) in &serving.missing_keys {
+        output.note(&format!(
+            "{BAD}{variable} is not set{BAD:#}: each request to the hook of {} is refused until this server has it",
+            printable(name)
+        ));
+    }
     let deputy = Arc::new(deputy);
     let stop = CancellationToken::new();
     let server = tokio::spawn(server.run(deputy.clone(), stop.clone().cancelled_owned()));
     let work = deputy.serve_work();
     let worked = tokio::select! {
         worked = work => worked,
+        () = deputy.answer_others() => Ok(()),
         _ = terminated.recv() => Ok(()),
         result = tokio::signal::ctrl_c() => result.map_err(|error| Error::new("signal_failed", error.to_string())),
     };

@@ -34,6 +34,7 @@ pub enum Command {
     },
     /// Run a step with accounts bound to its props
     Run {
+        /// A script (.js, .mjs) or a component (.wasm)
         path: PathBuf,
         /// The input, as a JSON object
         #[arg(long, value_name = "JSON", conflicts_with = "input_file")]
@@ -87,9 +88,13 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                             .props
                             .iter()
                             .map(|prop| {
-                                let need = if prop.optional { "optional" } else { "required" };
+                                let need = match &prop.default {
+                                    Some(default) => format!("default {default}"),
+                                    None if prop.optional => "optional".to_owned(),
+                                    None => "required".to_owned(),
+                                };
                                 let help = prop.help.clone().or(prop.label.clone()).unwrap_or_default();
-                                [prop.name.clone(), prop.kind.word(), need.to_owned(), help]
+                                [prop.name.clone(), prop.kind.word(), need, help]
                             })
                             .collect();
                         format!("{GOOD}ok{GOOD:#}\n{}", table(["PROP", "TYPE", "", "HELP"], &rows))

@@ -201,12 +201,14 @@ async fn run_deployed(run: WorkflowRun, deputy: &Deputy, caller: &Caller, output
     let mut events = deputy.workflow_events().await?;
     let name = run.name.clone();
     let work = deputy.workflow_run(caller, run);
-    tokio::pin!(work);
+    let others = deputy.answer_others();
+    tokio::pin!(work, others);
     let mut stopped = false;
     let view = loop {
         tokio::select! {
             view = &mut work => break view?,
             () = watch(&mut events, output) => {}
+            () = &mut others => {}
             result = tokio::signal::ctrl_c(), if !stopped => {
                 result.map_err(|error| Error::new("signal_failed", error.to_string()))?;
                 stopped = true;

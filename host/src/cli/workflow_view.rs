@@ -27,6 +27,12 @@ pub fn show_deployed(deployed: &WorkflowDeployed) -> String {
     if !deployed.enabled {
         text.push_str(&format!("{BAD}it is disabled{BAD:#}: deputy workflow enable {}\n", deployed.name));
     }
+    for rebound in &deployed.rebound {
+        text.push_str(&format!(
+            "{BAD}another account{BAD:#} for `{}` of step {}: {} instead of {}\n",
+            rebound.prop, rebound.step, rebound.to, rebound.from
+        ));
+    }
     triggers(&deployed.hooks, &deployed.schedules, &mut text);
     for command in &deployed.next {
         text.push_str(&format!("{DIM}next:{DIM:#} {command}\n"));
@@ -212,7 +218,7 @@ pub async fn watch(events: &mut Receiver<Event>, output: &Output) {
 fn told(event: &Event) -> Option<String> {
     match &event.what {
         Happened::Begun { step, item, attempt } => {
-            Some(format!("  {DIM}begins {}{DIM:#}", place(step, *item, *attempt)))
+            Some(format!("  {DIM}begins {} of {}{DIM:#}", place(step, *item, *attempt), event.run))
         }
         Happened::Log { step, item, line } => {
             let level = format!("{:?}", line.level).to_lowercase();

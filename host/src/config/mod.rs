@@ -73,11 +73,11 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// In front of `/hooks/…`, without a slash at its end.
-    pub fn base(&self) -> String {
+    /// In front of `/hooks/…`, without a slash at its end. `listening`: where a server that runs was told to listen.
+    pub fn base(&self, listening: Option<SocketAddr>) -> String {
         match &self.public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.listen),
+            None => format!("http://{}", listening.unwrap_or(self.listen)),
         }
     }
 }

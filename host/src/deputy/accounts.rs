@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use deputy_declaration::types::{AuthKind, Input, InputKind, Token};
+use deputy_declaration::types::{App, AuthKind, AuthMethod, Input, InputKind, InputSource, Setup, Token};
 use serde::Serialize;
 
 use super::{Caller, Deputy, Error};
 use crate::account;
 use crate::app::{AppError, Catalog, Pinned};
-use crate::auth::apps::{Apps, PinnedApp};
-use crate::auth::client::NewClient;
+use crate::auth::apps::{Apps, PinnedApp, oauth2_of};
+use crate::auth::client::{NewClient, mentions};
 use crate::auth::error::AuthError;
 use crate::ids::{AccountId, FlowId};
 use crate::vault::Secret;
@@ -19,7 +19,7 @@ pub use crate::auth::flow::Again;
 
 pub use crate::account::{
     AccountList, AccountSummary, AccountView, AccountsPage, Begun, ConnectKeys, ConnectOAuth, Connected, Deleted,
-    Listener, Tested, TokenView,
+    DeviceBegun, Listener, Tested, TokenView,
 };
 
 /// What connecting will ask for.
@@ -31,11 +31,17 @@ pub struct ConnectPlan {
     /// The app's name, as its vendor writes it.
     pub name: String,
     pub method: String,
-    /// `keys` or `oauth2`
+    /// `keys`, `exchange` or `oauth2`
     pub kind: &'static str,
+    /// By a device code and not in a browser.
+    pub device: bool,
     pub help: Option<String>,
+    /// The provider's page about the method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
+    /// What a person is asked.
     pub inputs: Vec<Input>,
-    /// For keys: what a person pastes.
+    /// What a person pastes.
     pub tokens: Vec<Token>,
     /// The account that is connected anew; none: a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +51,7 @@ pub struct ConnectPlan {
 impl ConnectPlan {
     /// The base URL of the owner's choice, which must be confirmed; none where the app knows its hosts.
     pub fn owner_host<'a>(&self, inputs: &'a BTreeMap<String, String>) -> Option<&'a str> {
-        let input = self.inputs.iter().find(|input| input.kind == InputKind::BaseUrl)?;
+        let input = self.inputs.iter().find(|input| input.kind == InputKind::BaseUrl && input.hosts.is_empty())?;
         inputs.get(&input.name).map(String::as_str)
     }
 }
@@ -60,6 +66,16 @@ pub struct ClientRedirect {
     pub paste_only: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// Nobody is sent there: the method knows device codes only.
+    pub device_only: bool,
+    /// How to register the client at the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setup: Option<Setup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
+    /// What `client set` asks besides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
 }
 
 #[derive(Debug)]
@@ -70,7 +86,7 @@ pub struct ClientSet {
     pub client_id: String,
     /// None: a public client.
     pub secret: Option<Secret>,
-    /// Only where an owner's base URL decides the token endpoint.
+    /// Those of the client, and an owner's base URL that decides the token endpoint.
     pub inputs: BTreeMap<String, String>,
 }
 
@@ -94,7 +110,14 @@ pub struct ClientRemoved {
 }
 
 impl Deputy {
-    pub async fn connect_plan(&self, _caller: &Caller, app: &str, method: Option<&str>) -> Result<ConnectPlan, Error> {
+    /// `device`: by a device code, also where there is a browser.
+    pub async fn connect_plan(
+        &self,
+        _caller: &Caller,
+        app: &str,
+        method: Option<&str>,
+        device: bool,
+    ) -> Result<ConnectPlan, Error> {
         let Pinned { app, hash, .. } = self.catalog.current(app)?;
         let found = match method {
             Some(id) => app.methods.iter().find(|method| method.id == id),
@@ -110,15 +133,23 @@ impl Deputy {
             AuthKind::OAuth2Code(_) => "oauth2",
             AuthKind::Exchange(_) => "exchange",
         };
+        let oauth2 = oauth2_of(method);
+        if device && oauth2.is_none_or(|oauth2| oauth2.device_url.is_none()) {
+            let message = format!("{} --method {} knows no device code", app.slug, method.id);
+            return Err(Error::new("usage", message).with_fix("leave --device out"));
+        }
+        let device = device || oauth2.is_some_and(|oauth2| oauth2.authorize_url.is_none());
         Ok(ConnectPlan {
             app: app.slug.clone(),
             app_hash: hash,
             name: app.name.clone(),
             method: method.id.clone(),
             kind,
+            device,
             help: method.help.clone(),
-            inputs: app.inputs.clone(),
-            tokens: method.tokens.clone(),
+            docs: method.docs.clone(),
+            inputs: account::asked(&app, method, device),
+            tokens: method.tokens.iter().filter(|token| token.reply.is_none()).cloned().collect(),
             account: None,
         })
     }
@@ -129,9 +160,10 @@ impl Deputy {
         caller: &Caller,
         account: &str,
         method: Option<&str>,
+        device: bool,
     ) -> Result<ConnectPlan, Error> {
         let known = self.opened().await?.accounts.reconnecting(caller, account).await?;
-        let mut plan = self.connect_plan(caller, &known.app, Some(method.unwrap_or(&known.method))).await?;
+        let mut plan = self.connect_plan(caller, &known.app, Some(method.unwrap_or(&known.method)), device).await?;
         plan.inputs.retain(|input| !known.inputs.contains_key(&input.name));
         plan.account = Some(known.account);
         Ok(plan)
@@ -152,6 +184,15 @@ impl Deputy {
 
     pub async fn connect_wait(&self, caller: &Caller, listener: Listener, flow: &FlowId) -> Result<Connected, Error> {
         Ok(self.opened().await?.accounts.connect_wait(caller, listener, flow).await?)
+    }
+
+    pub async fn device_begin(&self, caller: &Caller, connect: ConnectOAuth) -> Result<DeviceBegun, Error> {
+        Ok(self.opened().await?.accounts.device_begin(caller, connect).await?)
+    }
+
+    /// Until a person has entered the code, or will not any more.
+    pub async fn device_wait(&self, caller: &Caller, flow: &FlowId) -> Result<Connected, Error> {
+        Ok(self.opened().await?.accounts.device_wait(caller, flow).await?)
     }
 
     /// With the address that the browser ended on.
@@ -179,14 +220,19 @@ impl Deputy {
         method: Option<&str>,
     ) -> Result<ClientRedirect, Error> {
         // An app that does not exist is told with a guess, by the catalog.
-        let slug = self.catalog.current(app)?.app.slug.clone();
-        let (method, redirect) = self.opened().await?.accounts.redirect(&caller.owner, &slug, method)?;
+        let app = self.catalog.current(app)?.app;
+        let (method, redirect) = self.opened().await?.accounts.redirect(&caller.owner, &app.slug, method)?;
+        let found = app.methods.iter().find(|known| known.id == method);
         Ok(ClientRedirect {
-            app: slug,
+            app: app.slug.clone(),
             method,
             redirect_uri: redirect.uri,
             paste_only: redirect.paste_only,
             warning: redirect.warning,
+            device_only: found.and_then(oauth2_of).is_some_and(|oauth2| oauth2.authorize_url.is_none()),
+            setup: found.and_then(|method| method.setup.clone()),
+            docs: found.and_then(|method| method.docs.clone()),
+            inputs: found.map(|method| client_inputs(&app, method)).unwrap_or_default(),
         })
     }
 
@@ -214,6 +260,10 @@ impl Deputy {
                     redirect_uri: String::new(),
                     paste_only: false,
                     warning: Some(error.message),
+                    device_only: false,
+                    setup: None,
+                    docs: None,
+                    inputs: Vec::new(),
                 },
             };
             clients.push(ClientView { id: client.id.to_string(), client_id: client.client_id, redirect });
@@ -250,6 +300,11 @@ impl Deputy {
         let fix = format!("see `deputy account list --app {slug}`, and delete them first");
         Err(Error::new("app_in_use", format!("`{slug}` still has {count} {plural}")).with_fix(fix))
     }
+}
+
+fn client_inputs(app: &App, method: &AuthMethod) -> Vec<Input> {
+    let asked = |input: &&Input| input.source == InputSource::Client && mentions(app, method, &input.name);
+    app.inputs.iter().filter(asked).cloned().collect()
 }
 
 impl From<account::AccountError> for Error {

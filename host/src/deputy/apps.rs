@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use deputy_declaration::source::Beside;
-use deputy_declaration::types::{App, AuthKind, Origin, Scope};
+use deputy_declaration::types::{App, AuthKind, Origin, Scope, Setup};
 use serde::Serialize;
 
 use super::actions::{ActionSummary, summary};
@@ -76,10 +76,16 @@ pub struct AppDetail {
 pub struct MethodDetail {
     pub id: String,
     pub label: String,
-    /// `oauth2` or `keys`
+    /// `oauth2`, `exchange` or `keys`
     pub kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The provider's page about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
+    /// How an operator registers the OAuth client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setup: Option<Setup>,
     pub scopes: Vec<Scope>,
     pub rule_sets: Vec<String>,
     /// Of each rule set, in its order: `header Authorization: Bearer {bot}`.
@@ -189,6 +195,8 @@ fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
             label: method.label.clone(),
             kind,
             help: method.help.clone(),
+            docs: method.docs.clone(),
+            setup: method.setup.clone(),
             scopes,
             rule_sets: method.rule_sets.iter().map(|set| set.name.clone()).collect(),
             rules: method.rule_sets.iter().map(|set| set.rules.iter().map(words::rule).collect()).collect(),

@@ -1,5 +1,6 @@
 //! What a server asks of the facade: work on runs, take hooks, say whether all is well.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,13 +50,15 @@ pub struct Serving {
     pub workflows: usize,
     /// Name and address; of the first fifty workflows.
     pub hooks: Vec<(String, Hook)>,
+    /// Variables with keys of signatures that this process lacks, with the workflow.
+    pub missing_keys: Vec<(String, String)>,
 }
 
 impl Deputy {
     /// Opens the store for a process that keeps it: others are told that it serves.
-    pub async fn serve_open(&self, caller: &Caller) -> Result<Serving, Error> {
+    pub async fn serve_open(&self, caller: &Caller, listening: SocketAddr) -> Result<Serving, Error> {
         // Set once: a second call finds the store open.
-        let _ = self.role.set("serve");
+        let _ = (self.role.set("serve"), self.listening.set(listening));
         self.opened().await?;
         let page = self.workflow_list(caller, None, MOST_SHOWN).await?;
         let mut hooks = Vec::new();
@@ -63,7 +66,10 @@ impl Deputy {
             let view = self.workflow_show(caller, &head.name).await?;
             hooks.extend(view.hooks.into_iter().map(|hook| (head.name.clone(), hook)));
         }
-        Ok(Serving { workflows: page.workflows.len(), hooks })
+        let lacks = |variable: &String| std::env::var_os(variable).is_none_or(|key| key.is_empty());
+        let missing_keys =
+            hooks.iter().filter_map(|(name, hook)| Some((name.clone(), hook.key_env.clone().filter(lacks)?)));
+        Ok(Serving { workflows: page.workflows.len(), missing_keys: missing_keys.collect(), hooks })
     }
 
     /// Works on runs and schedules until [`Deputy::workflow_stop`], or until the store fails.

@@ -112,6 +112,12 @@ pub fn read_program(path: &Path) -> Result<Program, Error> {
     }
     let bytes = std::fs::read(path).map_err(failed)?;
     let is_script = path.extension().is_some_and(|extension| extension == "js" || extension == "mjs");
+    let source = path.extension().and_then(|extension| extension.to_str());
+    if source.is_some_and(|extension| matches!(extension, "ts" | "tsx" | "jsx" | "cjs" | "mts")) {
+        let message = format!("{} is not what runs: a step is one ES module (.js, .mjs)", path.display());
+        let fix = "bundle it: `npm run build` in a folder of `deputy step new --js` writes dist/<name>.js";
+        return Err(Error::new("step_unreadable", message).with_fix(fix));
+    }
     if bytes.starts_with(b"\0asm") || !is_script {
         return Ok(Program::Component(bytes.into()));
     }

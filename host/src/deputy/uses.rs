@@ -74,6 +74,10 @@ impl Deputy {
     /// Binds `to` wherever `from` is bound, in one transaction.
     pub async fn account_replace(&self, caller: &Caller, from: &str, to: &str) -> Result<AccountReplaced, Error> {
         let (old, new) = (self.account_view(caller, from).await?, self.account_view(caller, to).await?);
+        if old.id == new.id {
+            let message = format!("{} and {} are the same account", old.name, new.name);
+            return Err(Error::new("account_same", message).with_fix("name another account of the app"));
+        }
         if old.app != new.app {
             let message = format!("{} is an account of {}, and {} one of {}", old.name, old.app, new.name, new.app);
             return Err(Error::new("account_other_app", message).with_fix("name two accounts of one app"));

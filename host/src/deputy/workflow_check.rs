@@ -135,6 +135,12 @@ impl Deputy {
             }
             Err(error) => return Err(error),
         };
+        if let Ok(account) = self.opened().await?.accounts.show(caller, bound.account.as_str()).await
+            && account.disabled
+        {
+            let help = Some(format!("deputy account enable {}", account.name));
+            return Ok(Err(Unknown { message: format!("{} is disabled", account.name), help }));
+        }
         let kind = bound.declaration.methods.get(bound.method).map(|method| &method.kind);
         // Of a pasted key nobody knows what it may do, nor where the provider does not say what it granted.
         let known = matches!(kind, Some(AuthKind::OAuth2Code(_))) && !bound.scopes.is_empty();

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::control::{self, Question, RunParts};
 use super::workflow_check::Ready;
 use super::{Caller, Deputy, Error, Program, WorkflowFile};
+use crate::account::AccountError;
 use crate::caller::Via;
 use crate::ids::{AccountId, RunId};
 use crate::step::PropKind;
@@ -42,8 +44,20 @@ pub struct WorkflowDeployed {
     pub enabled: bool,
     pub hooks: Vec<Hook>,
     pub schedules: Vec<ScheduleView>,
+    /// Props whose account is another than that of the version before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rebound: Vec<Rebound>,
     /// Commands that come next.
     pub next: Vec<String>,
+}
+
+/// A prop that gets another account.
+#[derive(Debug, Serialize)]
+pub struct Rebound {
+    pub step: String,
+    pub prop: String,
+    pub from: String,
+    pub to: String,
 }
 
 /// The address of an HTTP trigger.
@@ -123,7 +137,8 @@ pub struct LocalRun {
     pub end: RunEnd,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WorkflowRuns {
     pub name: String,
     pub state: Option<RunState>,
@@ -138,7 +153,7 @@ pub struct WorkflowRemoved {
     pub removed: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Cancelled {
     pub runs: Vec<RunHead>,
 }
@@ -153,6 +168,7 @@ impl Deputy {
         let ready = self.workflow_ready(caller, file).await?;
         let bindings = self.bindings(&ready).await?;
         let Ready { checked: Checked { workflow, .. }, programs } = ready;
+        let rebound = self.rebound(caller, &workflow.name, &bindings).await?;
         let deployment = Deployment { workflow, source: file.text.clone(), bindings, due: BTreeMap::new() };
         let placed = self.engine().await?.deploy(&caller.owner, deployment.clone(), &programs).await?;
         let name = placed.deployed.name.clone();
@@ -166,9 +182,38 @@ impl Deputy {
             version: placed.deployed.version,
             deployed: placed.is_new,
             enabled: placed.deployed.enabled,
+            rebound,
             name,
             next,
         })
+    }
+
+    /// What a deployment changes in accounts: a file does not know of `account replace`.
+    async fn rebound(&self, caller: &Caller, name: &str, new: &Bindings) -> Result<Vec<Rebound>, Error> {
+        let opened = self.opened().await?;
+        let Some(old) = opened.engine.records().deployed(&caller.owner, name).await? else { return Ok(Vec::new()) };
+        let mut rebound = Vec::new();
+        for (step, props) in &old.value.bindings {
+            for (prop, binding) in props {
+                let now = new.get(step).and_then(|props| props.get(prop));
+                if let Some(now) = now.filter(|now| now.account != binding.account) {
+                    let from = self.account_name(caller, &binding.account).await?;
+                    let to = self.account_name(caller, &now.account).await?;
+                    rebound.push(Rebound { step: step.clone(), prop: prop.clone(), from, to });
+                }
+            }
+        }
+        Ok(rebound)
+    }
+
+    /// `app/nickname`; of an account that is gone its id, and that it is gone.
+    async fn account_name(&self, caller: &Caller, id: &AccountId) -> Result<String, Error> {
+        match self.opened().await?.accounts.show(caller, id.as_str()).await {
+            Ok(account) => Ok(account.name),
+            Err(AccountError::NotFound { .. }) => Ok(format!("{id} (deleted)")),
+            // Damaged, or sealed with another key: shown by what is known of it.
+            Err(_) => Ok(id.to_string()),
+        }
     }
 
     /// Each account of a checked file with the scopes that its step needs.
@@ -217,7 +262,7 @@ impl Deputy {
     }
 
     fn hooks_of(&self, deployed: &Deployed, triggers: &[Trigger]) -> Vec<Hook> {
-        let base = self.config.serve.base();
+        let base = self.config.serve.base(self.listening.get().copied());
         let hooks = triggers.iter().filter_map(|trigger| match trigger {
             Trigger::Http(http) => Some(match (&http.verify, &deployed.hook) {
                 (Verify::Signature(signature), _) => Hook {
@@ -264,8 +309,7 @@ impl Deputy {
             for (prop, binding) in props {
                 let id = &binding.account;
                 if !names.contains_key(id) {
-                    let account = opened.accounts.show(caller, id.as_str()).await;
-                    names.insert(id.clone(), account.map_or_else(|_| id.to_string(), |account| account.name));
+                    names.insert(id.clone(), self.account_name(caller, id).await?);
                 }
                 let name = names.get(id).cloned().unwrap_or_default();
                 accounts.entry(step.clone()).or_default().insert(prop.clone(), name);
@@ -356,7 +400,17 @@ impl Deputy {
         Ok(LocalRun { run, state, output: output(&attempts), attempts, end })
     }
 
+    /// Here, or of the process that has the store.
     pub async fn workflow_runs(&self, caller: &Caller, list: WorkflowRuns) -> Result<RunsPage, Error> {
+        match self.runs_here(caller, list.clone()).await {
+            Err(error) if control::is_elsewhere(&error) => {
+                control::ask(&self.config.data, &Question::Runs { list }, error).await
+            }
+            page => page,
+        }
+    }
+
+    pub(super) async fn runs_here(&self, caller: &Caller, list: WorkflowRuns) -> Result<RunsPage, Error> {
         let records = self.engine().await?.records();
         let after = match &list.after {
             None => None,
@@ -372,8 +426,18 @@ impl Deputy {
         Ok(page)
     }
 
-    /// A run with its steps: state, times, output, error, logs, requests.
+    /// A run with its steps: state, times, output, error, logs, requests. Here, or of the process that has the store.
     pub async fn run_show(&self, caller: &Caller, run: &str) -> Result<RunView, Error> {
+        match self.run_here(caller, run).await {
+            Err(error) if control::is_elsewhere(&error) => {
+                let question = Question::Run { run: run.to_owned() };
+                Ok(control::ask::<RunParts>(&self.config.data, &question, error).await?.into())
+            }
+            view => view,
+        }
+    }
+
+    pub(super) async fn run_here(&self, caller: &Caller, run: &str) -> Result<RunView, Error> {
         let id = run_id(run)?;
         let records = self.engine().await?.records();
         let head = records.must_be_run(&caller.owner, &id).await?;
@@ -391,11 +455,23 @@ impl Deputy {
 
     /// Whether some other process may be at work on runs of this store while this one looks on.
     pub async fn runs_elsewhere(&self) -> Result<bool, Error> {
-        Ok(!self.engine().await?.records().is_exclusive())
+        match self.engine().await {
+            Err(error) if control::is_elsewhere(&error) => Ok(true),
+            engine => Ok(!engine?.records().is_exclusive()),
+        }
     }
 
-    /// Ends one run, or all of a workflow that have not ended.
+    /// Ends one run, or all of a workflow that have not ended; here, or in the process that has the store.
     pub async fn workflow_cancel(&self, caller: &Caller, what: &str) -> Result<Cancelled, Error> {
+        match self.cancel_here(caller, what).await {
+            Err(error) if control::is_elsewhere(&error) => {
+                control::ask(&self.config.data, &Question::Cancel { what: what.to_owned() }, error).await
+            }
+            cancelled => cancelled,
+        }
+    }
+
+    pub(super) async fn cancel_here(&self, caller: &Caller, what: &str) -> Result<Cancelled, Error> {
         let engine = self.engine().await?;
         if let Ok(run) = what.parse::<RunId>() {
             return Ok(Cancelled { runs: vec![engine.cancel(&caller.owner, &run).await?] });

@@ -88,14 +88,14 @@ pub(super) fn check_credential_slots(
             Rule::Header(rule) => check_header_slot(headers, &rule.name)?,
             Rule::Basic(_) => check_header_slot(headers, "authorization")?,
             Rule::Query(rule) => check_query_slot(query, &rule.name)?,
-            // Not applied either: validation lets no such declaration in.
+            // Looked at where they are applied: `fields`, `segments`, `sign`.
             Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => {}
         }
     }
     Ok(())
 }
 
-fn check_header_slot(headers: &HeaderMap, slot: &str) -> Result<(), EgressError> {
+pub(super) fn check_header_slot(headers: &HeaderMap, slot: &str) -> Result<(), EgressError> {
     let slot = folded(slot);
     match headers.keys().find(|name| folded(name.as_str()) == slot) {
         Some(name) => Err(EgressError::denied(
@@ -108,23 +108,25 @@ fn check_header_slot(headers: &HeaderMap, slot: &str) -> Result<(), EgressError>
 }
 
 fn check_query_slot(query: Option<&str>, slot: &str) -> Result<(), EgressError> {
-    let Some(query) = query else { return Ok(()) };
-    let slot = folded(slot);
-    // Some servers also split at `;`, and read `name[]` and `name[0]` as `name`.
-    for pair in query.split(['&', ';']) {
-        let decoded: Option<String> =
-            url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned());
-        let name = decoded.unwrap_or_default();
-        let bare = name.split(['[', '\0']).next().unwrap_or_default().trim();
-        if folded(bare) == slot {
-            return Err(EgressError::denied(
-                "query",
-                format!("the query field `{slot}` carries the account's credential and is set by the host"),
-                "leave it out; to send another credential, use another account",
-            ));
-        }
+    if query.is_some_and(|query| has_field(query, slot)) {
+        return Err(EgressError::denied(
+            "query",
+            format!("the query field `{}` carries the account's credential and is set by the host", folded(slot)),
+            "leave it out; to send another credential, use another account",
+        ));
     }
     Ok(())
+}
+
+/// Could a server find this field in a query or a form? Some also split at `;`, and read `name[]` and `name[0]` as
+/// `name`.
+pub(super) fn has_field(text: &str, name: &str) -> bool {
+    let slot = folded(name);
+    text.split(['&', ';']).any(|pair| {
+        let name = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned());
+        let name = name.unwrap_or_default();
+        folded(name.split(['[', '\0']).next().unwrap_or_default().trim()) == slot
+    })
 }
 
 #[cfg(test)]

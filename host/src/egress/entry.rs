@@ -62,6 +62,11 @@ impl Entry {
         });
     }
 
+    /// The path with a template where a secret stands on the wire.
+    pub(super) fn path(&mut self, shown: String) {
+        self.set(|line| line.path = shown);
+    }
+
     pub(super) fn status(&mut self, status: StatusCode, response_bytes: u64) {
         self.set(|line| {
             line.status = Some(status.as_u16());

@@ -1,20 +1,23 @@
-//! Puts an account's secrets where the app's rules say (R5, R12): whole headers, whole query fields, a Basic pair.
-//! Nothing is ever substituted inside a caller's text.
+//! Puts an account's secrets where the app's rules say (R5, R12): whole headers, whole query fields, a Basic pair,
+//! fields of a body, segments of the path; a signature last, over all of it. Nothing is ever substituted inside a
+//! caller's text.
 //!
 //! Bounds: secrets are rendered into wiped buffers; the header values made of them are marked sensitive, so that
 //! `Debug` and HTTP/2 header tables leave them out.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use deputy_declaration::template::{self, Name};
-use deputy_declaration::types::{AuthMethod, Part, Rule, RuleSet, Template};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use deputy_declaration::types::{AuthMethod, NamedTemplate, Part, Rule, RuleSet, Template};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::caller_headers::{check_credential_slots, check_host_headers, folded};
-use super::{EgressError, Live, reconnect};
+use super::{Body, EgressError, Live, fields, reconnect, segments, sign};
+use crate::time::Time;
 use crate::vault::Secret;
 
 /// RFC 3986 section 2.3: all but the unreserved characters.
@@ -23,37 +26,80 @@ pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.
 /// Sent where neither the caller nor the app names one; several services refuse requests without.
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("deputy/", env!("CARGO_PKG_VERSION")));
 
-/// What the rules made of the secrets.
-pub(super) struct Injected {
-    /// The caller's, the app's and the host's headers together.
-    pub headers: HeaderMap,
-    /// Encoded forms of secrets as they were sent, for the scrubber.
-    pub forms: Vec<Zeroizing<Vec<u8>>>,
+/// A caller's request, within reach, before anything is added to it.
+pub(super) struct Draft<'a> {
+    pub method: &'a Method,
+    pub url: Url,
+    pub headers: &'a HeaderMap,
+    pub body: Body,
 }
 
-/// Checks the caller's headers and query, and adds the credentials of the account to `url` and to the headers.
+/// What the rules made of it.
+pub(super) struct Injected {
+    pub url: Url,
+    /// The caller's, the app's and the host's headers together.
+    pub headers: HeaderMap,
+    pub body: Body,
+    /// Encoded forms of secrets as they were sent, for the scrubber.
+    pub forms: Vec<Zeroizing<Vec<u8>>>,
+    /// The path as it may be shown, where a rule put a secret into it.
+    pub shown_path: Option<String>,
+}
+
+/// Checks the caller's headers, query, path and body, and adds the credentials of the account.
 pub(super) fn inject(
     live: &Live,
     rule_set: Option<&str>,
-    caller: &HeaderMap,
+    draft: Draft<'_>,
     header_limit: usize,
-    url: &mut Url,
 ) -> Result<Injected, EgressError> {
+    let Draft { method: verb, url, headers: caller, body } = draft;
     let method = live.declaration.methods.get(live.method).ok_or_else(|| {
         EgressError::Internal(format!("{} has no auth method {}", live.declaration.slug, live.method))
     })?;
     check_host_headers(caller, header_limit)?;
     check_credential_slots(caller, url.query(), method)?;
+    segments::check_slots(live, method, &url)?;
     let mut headers = caller.clone();
     add_defaults(live, &mut headers)?;
-    let mut injected = Injected { headers, forms: Vec::new() };
-    if let Some(set) = choose(live, method, rule_set)? {
-        for rule in &set.rules {
-            apply(live, rule, url, &mut injected)?;
-        }
+    check_body_slots(method, &headers, &body)?;
+    sign::check_slots(method, caller, &headers, url.query(), &body)?;
+    let mut injected = Injected { url, headers, body, forms: Vec::new(), shown_path: None };
+    let set = choose(live, method, rule_set)?;
+    let rules = set.map(|set| set.rules.as_slice()).unwrap_or_default();
+    for rule in rules {
+        apply(live, rule, verb, &mut injected)?;
     }
     add_host_headers(&mut injected.headers);
+    for rule in rules {
+        if let Rule::Sign(signer) = rule {
+            let Injected { url, headers, body, forms, .. } = &mut injected;
+            sign::sign(live, signer, sign::Message { method: verb, url, headers, body }, Time::now(), forms)?;
+        }
+    }
     Ok(injected)
+}
+
+/// What the caller wrote into a field that carries the credential of any rule set.
+fn check_body_slots(method: &AuthMethod, headers: &HeaderMap, body: &Body) -> Result<(), EgressError> {
+    let (Some(kind), Body::Bytes(bytes)) = (fields::kind(headers), body) else { return Ok(()) };
+    let rules = method.rule_sets.iter().flat_map(|set| &set.rules);
+    for rule in rules {
+        if let Rule::Body(rule) = rule
+            && fields::holds(kind, bytes, &rule.name)
+        {
+            return Err(taken(&rule.name));
+        }
+    }
+    Ok(())
+}
+
+fn taken(name: &str) -> EgressError {
+    EgressError::denied(
+        "body",
+        format!("the body field `{name}` carries the account's credential and is set by the host"),
+        "leave it out; to send another credential, use another account",
+    )
 }
 
 /// What the host itself sends with every request.
@@ -121,23 +167,24 @@ fn choose<'a>(live: &Live, method: &'a AuthMethod, wanted: Option<&str>) -> Resu
     }
 }
 
-fn missing_token<'a>(live: &Live, set: &'a RuleSet) -> Option<&'a str> {
-    let missing = |template: &'a Template| {
-        template.iter().find_map(|part| match part {
-            Part::Token(token) if !live.tokens.contains_key(&token.name) => Some(token.name.as_str()),
-            _ => None,
-        })
-    };
-    set.rules.iter().find_map(|rule| match rule {
-        Rule::Header(rule) | Rule::Query(rule) => missing(&rule.value),
-        Rule::Basic(rule) => missing(&rule.username).or_else(|| missing(&rule.password)),
-        Rule::Body(rule) => missing(&rule.value),
-        Rule::Path(rule) => missing(rule),
-        Rule::Sign(_) => None,
+/// The token that a template names and the account does not have.
+pub(super) fn missing<'a>(live: &Live, template: &'a Template) -> Option<&'a str> {
+    template.iter().find_map(|part| match part {
+        Part::Token(token) if !live.tokens.contains_key(&token.name) => Some(token.name.as_str()),
+        _ => None,
     })
 }
 
-fn apply(live: &Live, rule: &Rule, url: &mut Url, injected: &mut Injected) -> Result<(), EgressError> {
+fn missing_token<'a>(live: &Live, set: &'a RuleSet) -> Option<&'a str> {
+    set.rules.iter().find_map(|rule| match rule {
+        Rule::Header(rule) | Rule::Query(rule) | Rule::Body(rule) => missing(live, &rule.value),
+        Rule::Basic(rule) => missing(live, &rule.username).or_else(|| missing(live, &rule.password)),
+        Rule::Path(rule) => missing(live, rule),
+        Rule::Sign(signer) => sign::needs(signer).into_iter().find_map(|template| missing(live, template)),
+    })
+}
+
+fn apply(live: &Live, rule: &Rule, verb: &Method, injected: &mut Injected) -> Result<(), EgressError> {
     match rule {
         Rule::Header(rule) => {
             let value = render(live, &rule.value, &mut injected.forms)?;
@@ -161,23 +208,95 @@ fn apply(live: &Live, rule: &Rule, url: &mut Url, injected: &mut Injected) -> Re
             injected.forms.push(Zeroizing::new(encoded.trim_end_matches('=').as_bytes().to_vec()));
             insert(live, &mut injected.headers, header::AUTHORIZATION, &value)
         }
-        // Validation lets no such declaration in.
-        Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => Err(EgressError::Internal(format!(
-            "{} declares a rule that this version does not apply",
-            live.declaration.slug
-        ))),
+        Rule::Body(rule) => {
+            let value = render(live, &rule.value, &mut injected.forms)?;
+            let body = std::mem::replace(&mut injected.body, Body::Empty);
+            injected.body = with_field(live, rule, &value, verb, &mut injected.headers, body)?;
+            Ok(())
+        }
+        Rule::Path(template) => {
+            let shown = segments::insert(live, template, &mut injected.url, &mut injected.forms)?;
+            injected.shown_path = Some(shown);
+            Ok(())
+        }
+        // Last, over everything else.
+        Rule::Sign(_) => Ok(()),
         Rule::Query(rule) => {
             let value = render(live, &rule.value, &mut injected.forms)?;
             let name = percent_encode(rule.name.as_bytes(), RESERVED);
             let value = percent_encode(&value, RESERVED);
-            let query = Zeroizing::new(match url.query() {
+            let query = Zeroizing::new(match injected.url.query() {
                 Some(query) if !query.is_empty() => format!("{query}&{name}={value}"),
                 _ => format!("{name}={value}"),
             });
-            url.set_query(Some(&query));
+            injected.url.set_query(Some(&query));
             Ok(())
         }
     }
+}
+
+/// The body with the credential in its field. A request without a body gets one, where its method takes one.
+fn with_field(
+    live: &Live,
+    rule: &NamedTemplate,
+    value: &[u8],
+    verb: &Method,
+    headers: &mut HeaderMap,
+    body: Body,
+) -> Result<Body, EgressError> {
+    let refused = |message: String, fix: &str| EgressError::denied("body", message, fix);
+    let carries = format!("the credential of {} goes into the body", live.name);
+    let value = std::str::from_utf8(value).map_err(|_| {
+        let message = format!("{carries}, and it is no text");
+        EgressError::denied("credential", message, reconnect(&live.name))
+    })?;
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(refused(format!("{carries}, and this body is encoded"), "send it without `content-encoding`"));
+    }
+    let typed = headers.contains_key(header::CONTENT_TYPE);
+    let kind = match (fields::kind(headers), &body) {
+        (Some(kind), _) => Some(kind),
+        (None, Body::Empty) if !typed && rule.name.starts_with('/') => Some(fields::Kind::Json),
+        (None, Body::Empty) if !typed => Some(fields::Kind::Form),
+        (None, _) => None,
+    };
+    let Some(kind) = kind else {
+        return Err(refused(
+            format!("{carries}, and the content type names no JSON object or form"),
+            "send `application/json` or `application/x-www-form-urlencoded`, with its content type",
+        ));
+    };
+    let bytes = match body {
+        Body::Bytes(bytes) => bytes,
+        Body::Empty if matches!(*verb, Method::GET | Method::HEAD | Method::OPTIONS) => {
+            return Err(refused(format!("{carries}, and a {verb} request has none"), "use POST"));
+        }
+        Body::Empty => Bytes::from_static(if kind == fields::Kind::Json { b"{}" } else { b"" }),
+        Body::Stream { .. } => {
+            return Err(refused(format!("{carries}, and a stream takes no field"), "send the body whole"));
+        }
+    };
+    let body = fields::put(kind, &bytes, &rule.name, value).map_err(|fault| match fault {
+        fields::Fault::Taken => taken(&rule.name),
+        fields::Fault::Malformed if kind == fields::Kind::Json => {
+            refused(format!("{carries}, and this body is no JSON object"), "send a JSON object")
+        }
+        fields::Fault::Malformed => refused(format!("{carries}, and this form is no text"), "percent-encode the form"),
+        fields::Fault::PointerIntoForm => {
+            refused(format!("{carries} at `{}`, and a form has no such place", rule.name), "send a JSON object")
+        }
+    })?;
+    if !typed {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(match kind {
+                fields::Kind::Json => "application/json",
+                fields::Kind::Form => "application/x-www-form-urlencoded",
+            }),
+        );
+    }
+    // Wiped when the last owner lets go of it.
+    Ok(Body::Bytes(Bytes::from_owner(body)))
 }
 
 fn insert(live: &Live, headers: &mut HeaderMap, name: HeaderName, value: &[u8]) -> Result<(), EgressError> {
@@ -194,14 +313,15 @@ fn insert(live: &Live, headers: &mut HeaderMap, name: HeaderName, value: &[u8]) 
 }
 
 /// Renders a template; every encoded secret is also noted in `forms`.
-fn render(
+pub(super) fn render(
     live: &Live,
-    template: &Template,
+    template: &[Part],
     forms: &mut Vec<Zeroizing<Vec<u8>>>,
 ) -> Result<Zeroizing<Vec<u8>>, EgressError> {
     let lookup = |name: Name<'_>| match name {
         Name::Input(name) => live.inputs.get(name).map(String::as_bytes),
         Name::Token(name) => live.tokens.get(name).map(Secret::expose),
+        Name::Host("client_id") => live.client_id.as_deref().map(str::as_bytes),
         Name::Host(_) => None,
     };
     let write = |parts: &[Part]| {
@@ -226,7 +346,7 @@ fn render(
 mod tests {
     use std::sync::Arc;
 
-    use deputy_declaration::types::{BasicRule, DefaultHeader, Encoding, NamedTemplate};
+    use deputy_declaration::types::{BasicRule, DefaultHeader, Encoding};
 
     use super::super::tests::{live, text, token};
     use super::*;
@@ -243,8 +363,8 @@ mod tests {
         for (name, value) in caller {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let mut url = Url::parse(url).unwrap();
-        inject(live, set, &headers, 1 << 16, &mut url).map(|injected| (url, injected))
+        let draft = Draft { method: &Method::GET, url: Url::parse(url).unwrap(), headers: &headers, body: Body::Empty };
+        inject(live, set, draft, 1 << 16).map(|injected| (injected.url.clone(), injected))
     }
 
     #[test]

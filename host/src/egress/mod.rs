@@ -12,6 +12,7 @@ mod dial;
 mod entry;
 mod error;
 mod failure;
+pub(crate) mod fields;
 mod guard;
 mod inject;
 mod mask;
@@ -23,7 +24,9 @@ mod reach;
 mod request;
 mod retry_after;
 mod scrub;
+pub(crate) mod segments;
 mod send;
+pub(crate) mod sign;
 mod signals;
 mod target;
 #[cfg(test)]
@@ -100,8 +103,18 @@ pub struct TokenCall {
     pub account: Option<AccountId>,
     /// `token`, `refresh`, `revoke`: stands in the audit.
     pub purpose: &'static str,
-    /// The declared endpoint, rendered. The request's URL must be exactly this one.
+    /// The declared endpoint, rendered. The request's URL must be this one, and may go on in its query: some services
+    /// want their parameters there.
     pub endpoint: Url,
+}
+
+impl TokenCall {
+    fn is_for(&self, url: &Url) -> bool {
+        let declared = self.endpoint.as_str();
+        let more = url.as_str().strip_prefix(declared);
+        let join = if self.endpoint.query().is_some() { '&' } else { '?' };
+        self.endpoint.fragment().is_none() && more.is_some_and(|more| more.is_empty() || more.starts_with(join))
+    }
 }
 
 /// An account ready for one request: what `auth` hands out, opened from the vault.
@@ -116,6 +129,8 @@ pub struct Live {
     /// From the sealed record.
     pub inputs: BTreeMap<String, String>,
     pub tokens: BTreeMap<String, Secret>,
+    /// The id of the OAuth client it was connected with: rules may name it, and it is no secret.
+    pub client_id: Option<String>,
     /// Where this account's credentials may go: `https://host`, or `https://host:port`. From the sealed record.
     pub origins: Vec<url::Origin>,
     /// The app's base, rendered with the inputs; no trailing slash.

@@ -165,19 +165,23 @@ impl Egress {
         body: Body,
     ) -> Result<Understood, EgressError> {
         entry.app(&live.declaration.slug);
-        let mut url = target::resolve(target::check(&parts.url)?, &live.base, &live.origins)?;
+        let url = target::resolve(target::check(&parts.url)?, &live.base, &live.origins)?;
         let origin = url.origin().ascii_serialization();
         entry.target(&url, &origin);
         reach::check(live, narrow, &parts.method, &url)?;
         let limit = self.policy.limits.header_bytes;
-        let injected = inject::inject(live, parts.rule_set.as_deref(), &parts.headers, limit, &mut url)?;
+        let draft = inject::Draft { method: &parts.method, url, headers: &parts.headers, body };
+        let injected = inject::inject(live, parts.rule_set.as_deref(), draft, limit)?;
+        if let Some(path) = injected.shown_path {
+            entry.path(path);
+        }
         let outbound = Outbound {
             holder: Holder::Account(live.account.clone()),
             method: &parts.method,
-            url,
+            url: injected.url,
             origin,
             headers: injected.headers,
-            body,
+            body: injected.body,
             timeout: parts.timeout,
         };
         let line = self.pool.line(&outbound.holder, &outbound.origin, &outbound.url)?;
@@ -259,7 +263,7 @@ impl Egress {
         let url = target::resolve(target::check(&request.url)?, &call.endpoint, &[call.endpoint.origin()])?;
         let origin = url.origin().ascii_serialization();
         entry.target(&url, &origin);
-        if url != call.endpoint {
+        if !call.is_for(&url) {
             return Err(EgressError::denied(
                 "token-endpoint",
                 format!("a {} call goes only to the endpoint that {} declares", call.purpose, call.app),

@@ -109,7 +109,12 @@ fn failed(error: &Error) -> Response {
     };
     if status.is_server_error() {
         tracing::error!("a hook was not taken: {error}");
-        return refused(status, &error.code, "the run was not taken; try again");
+        // Trying again helps against everything but a server without its key.
+        let message = match &*error.code {
+            "hook_key_missing" => "this server lacks the key that signatures are checked with",
+            _ => "the run was not taken; try again",
+        };
+        return refused(status, &error.code, message);
     }
     refused(status, &error.code, &error.message)
 }

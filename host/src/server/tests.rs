@@ -18,7 +18,7 @@ impl World {
         let at = |name: &str| Some(folder.path().join(name));
         let config = Config::load(Overrides { data: at("data"), config: at("config") }, &|_| None).unwrap();
         let deputy = Arc::new(Deputy::with_config(config).unwrap());
-        deputy.serve_open(&Caller::local()).await.unwrap();
+        deputy.serve_open(&Caller::local(), "127.0.0.1:7878".parse().unwrap()).await.unwrap();
         let mut server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         server.limits = Limits { head_time: Duration::from_millis(200), body_time: Duration::from_millis(200) };
         let (address, stop) = (server.address(), CancellationToken::new());

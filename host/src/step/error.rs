@@ -136,7 +136,11 @@ impl StepError {
             Self::Input { fix, .. } | Self::Refused { fix, .. } => return fix.clone(),
             Self::Call(error) => return error.fix(),
             Self::Props(_) => "repair `props()` in the step and build it again".to_owned(),
-            Self::Deadline { .. } => "give it more time with `--timeout`, or do less in one run".to_owned(),
+            Self::Deadline { .. } => {
+                "give it more time (`timeout` of a workflow's step, `--timeout` of `step run`, `--timeout-total` of \
+                 `request`), or do less in one run"
+                    .to_owned()
+            }
             Self::Cpu { .. } => "look for a loop that does not end, or do less in one run".to_owned(),
             Self::OutOfMemory { .. } => "read answers in pieces instead of whole, and drop what is done".to_owned(),
             Self::MachineFull => "try again when fewer runs are under way".to_owned(),
@@ -145,6 +149,9 @@ impl StepError {
             Self::HostcallBytes { .. } => "hand over less at once".to_owned(),
             Self::Trap { .. } => "the log's last lines say more; a Rust panic is logged with its place".to_owned(),
             Self::OutputInvalid(_) => "return one JSON value of at most 8 MiB".to_owned(),
+            Self::Script { kind: ScriptFailure::Thrown, stack: None, .. } => {
+                "throw an Error: it knows where it comes from".to_owned()
+            }
             Self::Script { kind, .. } => kind.fix().to_owned(),
             Self::Template { .. } => "name a new folder, or an empty one".to_owned(),
             Self::Failed { .. } | Self::Internal(_) => return None,

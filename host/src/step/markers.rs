@@ -2,9 +2,12 @@
 //!
 //! A marker has the shape that the app declares and at least [`MIN_RANDOM`] random characters; it belongs to one prop
 //! of one run. It is looked for only in the slots in which the app's own rules put that very token: the header of a
-//! header rule, HTTP Basic, the field of a query rule. There it is dropped, the request goes through the prop's
-//! account, and the egress puts the credential in as for any other request. **A marker is never replaced inside
+//! header rule, HTTP Basic, the field of a query or body rule, the segments of a path rule, the key id of a signature.
+//! There it is dropped, the request goes through the prop's account, and the egress puts the credential in as for any
+//! other request. **A marker is never replaced inside
 //! text.** In any other place it is text like any other, and the run's log says that it is worth nothing there.
+
+mod slots;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +24,7 @@ use percent_encoding::percent_decode_str;
 use super::requests::{Ask, Refusal, RefusalCode};
 use super::{Bound, StepError};
 use crate::egress::inside_base64;
+use slots::{Slot, slots_of, uses};
 
 /// Whatever the app declares: 22 characters of 16 are 88 bits, of 62 are 130.
 const MIN_RANDOM: usize = 22;
@@ -61,13 +65,6 @@ struct Finder {
     automaton: AhoCorasick,
     /// Of each pattern, the index of its marker.
     markers: Vec<usize>,
-}
-
-/// Where a rule of an app puts a secret. Names are folded as the egress folds them: `_` is `-`, case does not matter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Slot {
-    Header(String),
-    Query(String),
 }
 
 /// A marker in a slot of its token.
@@ -134,6 +131,8 @@ impl Markers {
             keep
         });
         self.take_from_query(bindings, &mut ask.url, &mut hits);
+        self.take_from_path(bindings, &mut ask.url, &mut hits);
+        self.take_from_body(bindings, ask, &mut hits);
         let Some(first) = hits.first() else { return Ok(None) };
         let prop = &self.all[first.marker].prop;
         if let Some(other) = hits.iter().map(|hit| &self.all[hit.marker].prop).find(|other| *other != prop) {
@@ -148,7 +147,11 @@ impl Markers {
                 "leave the marker out, or send the request through its own account",
             ));
         }
-        let rule_set = self.rule_set(&bindings[prop], &hits, ask.rule_set.as_deref())?;
+        let bound = &bindings[prop];
+        let rule_set = self.rule_set(bound, &hits, ask.rule_set.as_deref())?;
+        if let Some(set) = rule_sets(bound).iter().find(|set| set.name == rule_set) {
+            slots::drop_signature(set, ask)?;
+        }
         Ok(Some(Chosen { prop: prop.clone(), rule_set }))
     }
 
@@ -158,7 +161,7 @@ impl Markers {
         let fits = |set: &RuleSet| {
             hits.iter().all(|hit| {
                 let token = &self.all[hit.marker].token;
-                set.rules.iter().any(|rule| slot_of(rule).as_ref() == Some(&hit.slot) && uses(rule, token))
+                set.rules.iter().any(|rule| slots_of(rule).contains(&hit.slot) && uses(rule, token))
             })
         };
         let sets = rule_sets(bound);
@@ -196,12 +199,15 @@ impl Markers {
         let mut basic: Option<Option<(String, String)>> = None;
         let mut found = Vec::new();
         for (at, marker, rules) in self.at_home(bindings, slot) {
-            let whole = value == marker.value || behind_scheme(value).is_some_and(|(_, rest)| rest == marker.value);
+            // In a signature the key id stands in a place of its own.
+            let plain = rules.iter().any(|rule| !matches!(rule, Rule::Sign(_)));
+            let whole =
+                plain && (value == marker.value || behind_scheme(value).is_some_and(|(_, rest)| rest == marker.value));
             let rendered = |template: &Template, text: &str| {
                 mentions(template, &marker.token)
                     && self.rendered(&bindings[&marker.prop], &marker.prop, template).is_some_and(|form| form == text)
             };
-            let pair = if *slot == Slot::Header("authorization".to_owned()) {
+            let pair = if plain && *slot == Slot::Header("authorization".to_owned()) {
                 basic.get_or_insert_with(|| basic_pair(value)).as_ref()
             } else {
                 None
@@ -212,7 +218,8 @@ impl Markers {
                 Rule::Basic(rule) => pair.is_some_and(|(user, password)| {
                     rendered(&rule.username, user) || rendered(&rule.password, password)
                 }),
-                Rule::Query(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => false,
+                Rule::Sign(_) => slots::signed_with(slot, value, &marker.value),
+                Rule::Query(_) | Rule::Body(_) | Rule::Path(_) => false,
             });
             if whole || in_field || as_written {
                 found.push(at);
@@ -234,13 +241,16 @@ impl Markers {
                 let home = self.at_home(bindings, &slot);
                 let found: Vec<usize> = home
                     .filter(|(_, marker, rules)| {
-                        value == marker.value
-                            || rules.iter().any(|rule| match rule {
-                                Rule::Query(rule) if mentions(&rule.value, &marker.token) => self
-                                    .rendered(&bindings[&marker.prop], &marker.prop, &rule.value)
-                                    .is_some_and(|form| form == value),
-                                _ => false,
-                            })
+                        rules.iter().any(|rule| match rule {
+                            Rule::Query(rule) => {
+                                value == marker.value
+                                    || self
+                                        .rendered(&bindings[&marker.prop], &marker.prop, &rule.value)
+                                        .is_some_and(|form| form == value)
+                            }
+                            Rule::Sign(_) => slots::signed_with(&slot, &value, &marker.value),
+                            _ => false,
+                        })
                     })
                     .map(|(at, ..)| at)
                     .collect();
@@ -267,7 +277,7 @@ impl Markers {
         self.all.iter().enumerate().filter_map(move |(at, marker)| {
             let rules = rule_sets(bindings.get(&marker.prop)?).iter().flat_map(|set| &set.rules);
             let rules: Vec<&Rule> =
-                rules.filter(|rule| slot_of(rule).as_ref() == Some(slot) && uses(rule, &marker.token)).collect();
+                rules.filter(|rule| slots_of(rule).contains(slot) && uses(rule, &marker.token)).collect();
             (!rules.is_empty()).then_some((at, marker, rules))
         })
     }
@@ -323,14 +333,7 @@ impl Markers {
         let rules = bindings.get(prop).map(rule_sets).unwrap_or_default().iter().flat_map(|set| &set.rules);
         let mut places: Vec<String> = Vec::new();
         for rule in rules {
-            let place = match rule {
-                Rule::Header(rule) => format!("the header `{}`", rule.name),
-                Rule::Basic(_) => "the header `Authorization` (Basic)".to_owned(),
-                Rule::Query(rule) => format!("the query field `{}`", rule.name),
-                Rule::Body(rule) => format!("the body field `{}`", rule.name),
-                Rule::Path(_) => "the path".to_owned(),
-                Rule::Sign(_) => "the signature".to_owned(),
-            };
+            let place = slots::place(rule);
             if !places.contains(&place) {
                 places.push(place);
             }
@@ -368,26 +371,6 @@ impl Finder {
 
 fn rule_sets(bound: &Bound) -> &[RuleSet] {
     bound.declaration.methods.get(bound.method).map(|method| method.rule_sets.as_slice()).unwrap_or_default()
-}
-
-/// None: no marker stands there.
-fn slot_of(rule: &Rule) -> Option<Slot> {
-    match rule {
-        Rule::Header(rule) => Some(Slot::Header(folded(&rule.name))),
-        Rule::Basic(_) => Some(Slot::Header("authorization".to_owned())),
-        Rule::Query(rule) => Some(Slot::Query(folded(&rule.name))),
-        Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => None,
-    }
-}
-
-fn uses(rule: &Rule, token: &str) -> bool {
-    match rule {
-        Rule::Header(rule) | Rule::Query(rule) => mentions(&rule.value, token),
-        Rule::Basic(rule) => mentions(&rule.username, token) || mentions(&rule.password, token),
-        Rule::Body(rule) => mentions(&rule.value, token),
-        Rule::Path(rule) => mentions(rule, token),
-        Rule::Sign(_) => false,
-    }
 }
 
 fn mentions(template: &Template, token: &str) -> bool {

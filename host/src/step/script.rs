@@ -67,7 +67,7 @@ impl ScriptFailure {
                  `deputy step new --js` makes a folder where `npm run build` does"
             }
             Self::Shape => {
-                "export a step: `export default defineComponent({ props, async run({ $ }) { … } })` or \
+                "repair that; a step is `export default defineComponent({ props, async run({ $ }) { … } })` or \
                  `export default async function (input, { accounts }) { … }`"
             }
             Self::Thrown => "the log holds the stack, and the lines before it",

@@ -53,7 +53,8 @@ async fn all() -> Result<()> {
 fn row(name: &str, ours: Duration, beside: Duration, aim: &str) {
     let ratio = ours.as_secs_f64() / beside.as_secs_f64();
     let us = |duration: Duration| format!("{:.1} µs", duration.as_secs_f64() * 1e6);
-    println!("{name:<44} {:>11} {:>11} {ratio:>6.2}×  {aim}", us(ours), us(beside));
+    let ratio = if ratio < 0.1 { format!("1/{:.0}", ratio.recip()) } else { format!("{ratio:.2}") };
+    println!("{name:<44} {:>11} {:>11} {ratio:>6}×  {aim}", us(ours), us(beside));
 }
 
 fn median(mut samples: Vec<Duration>) -> Duration {
@@ -240,6 +241,7 @@ impl OneAccount {
             method: 0,
             inputs: BTreeMap::new(),
             tokens: BTreeMap::from([("token".to_owned(), secret)]),
+            client_id: None,
             origins: vec![self.base.origin()],
             base: self.base.clone(),
             token_endpoints: Vec::new(),

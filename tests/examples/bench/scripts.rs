@@ -56,8 +56,8 @@ pub async fn trivial() -> Result<()> {
     }
     let grown = resident().saturating_sub(before) / 1024;
     let ours = median(ours);
-    row("a trivial JavaScript step, beside `node -e`", ours, median(process), "0.02 (1/50)");
-    row("the same, beside a Node worker thread", ours, worker()?, "0.2 (1/5)");
+    row("a trivial JavaScript step, beside `node -e`", ours, median(process), "1/50");
+    row("the same, beside a Node worker thread", ours, worker()?, "1/5");
     println!("{:<44} {grown} KiB more resident after {} runs", "", ROUNDS * RUNS);
     Ok(())
 }

@@ -23,11 +23,11 @@ http = { path = "/json" }
 [[steps]]
 name = "two"
 account = "bench/default"
-http = { path = "/json", query = { id = "{{ steps.one.output.id }}" } }
+http = { path = "/json", query = { id = "{{ steps.one.output.body.id }}" } }
 [[steps]]
 name = "three"
 account = "bench/default"
-http = { path = "/json", query = { id = "{{ steps.two.output.id }}" } }
+http = { path = "/json", query = { id = "{{ steps.two.output.body.id }}" } }
 "#;
 
 pub async fn three_requests(server: SocketAddr) -> Result<()> {
@@ -69,7 +69,7 @@ pub async fn three_requests(server: SocketAddr) -> Result<()> {
         let began = Instant::now();
         let ran = deputy.workflow_local(&caller, &file, Value::Null, &WorkflowLive::default()).await?;
         local.push(began.elapsed());
-        assert_eq!(serde_json::to_value(ran.state)?, json!("done"));
+        assert_eq!(serde_json::to_value(ran.state)?, json!("done"), "{:?}", ran.attempts);
         let began = Instant::now();
         let run = WorkflowRun { name: "three".to_owned(), input: Value::Null, idempotency_key: None };
         let ran = deputy.workflow_run(&caller, run).await?;

@@ -301,3 +301,38 @@ fn wait_for(deputy: &Deputy, serve: Serve, show: &[&str], point: &str) {
     }
     panic!("{point}: the run did not end");
 }
+
+#[test]
+fn a_run_is_looked_at_followed_and_cancelled_while_a_server_works_on_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("bound");
+    let deputy = Deputy::with_plain(&[host], &[host]);
+    write(&deputy, "wait.js", &format!("export default async () => (await fetch('http://{host}/')).status"));
+    let file =
+        write(&deputy, "w.toml", "name = \"w\"\n[trigger.http]\n[[steps]]\nname = \"one\"\nscript = \"wait.js\"\n");
+    let path = hook(&deputy.json(&["workflow", "deploy", &file]));
+    let serve = Serve::start(&deputy, &[]);
+    let (status, body) = send(serve.address, &path, &[], "");
+    assert_eq!(status, 202, "{body}");
+    let run = text(&serde_json::from_str::<Value>(&body).expect("JSON"), "run");
+    // Its request is here, and stays without an answer.
+    let (_held, _) = listener.accept().expect("the step's request");
+
+    let runs = deputy.json(&["workflow", "runs", "w"]);
+    assert_eq!((&runs["total"], &runs["runs"][0]["state"]), (&json!(1), &json!("running")));
+    assert_eq!(deputy.json(&["workflow", "show", &run])["state"], "running");
+    let mut follow = deputy.command(&["workflow", "show", &run, "--follow", "--json"]);
+    let follow = follow.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // An id of the right shape that nothing has.
+    let unknown = format!("run_{}", "0".repeat(run.len() - 4));
+    assert_eq!(deputy.fails(&["workflow", "show", &unknown])["code"], "run_not_found");
+    // What is not asked through the socket is told who has the store.
+    assert_eq!(deputy.fails(&["workflow", "list"])["code"], "store_in_use");
+
+    let cancelled = deputy.json(&["workflow", "cancel", &run]);
+    assert_eq!(cancelled["runs"][0]["state"], "cancelled");
+    let followed = follow.wait_with_output().expect("it ends");
+    let followed: Value = serde_json::from_slice(&followed.stdout).expect("JSON");
+    assert_eq!((text(&followed, "id"), &followed["state"]), (run, &json!("cancelled")));
+    serve.stop();
+}

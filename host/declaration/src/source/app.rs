@@ -4,16 +4,18 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::beside::Beside;
+use super::family::Texts;
+use super::inputs::inputs;
 use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
 use super::{actions, method, pagination, signals};
-use crate::template::{Authority, shape};
+use crate::template::{declared_origin, shape};
 use crate::types::{
-    App, DefaultHeader, Evidence, EvidenceLevel, Input, InputKind, InputSource, LabelOrigin, Origin, Param, Part,
-    Reach, Template, TestRequest,
+    App, DefaultHeader, Evidence, EvidenceLevel, Input, LabelOrigin, Origin, Param, Part, Reach, Template, TestRequest,
 };
 
-const APP: [&str; 16] = [
+const APP: [&str; 17] = [
     "slug",
+    "extends",
     "name",
     "summary",
     "categories",
@@ -32,20 +34,19 @@ const APP: [&str; 16] = [
 ];
 
 /// None when the text is no TOML, or too broken to go on.
-pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
-    let text = reader.text;
-    let (root, errors) = toml::de::DeTable::parse_recoverable(text);
-    for error in &errors {
-        reader.fault(error.span().unwrap_or(0..0), error.message(), None);
+pub(super) fn read(reader: &mut Reader<'_>, texts: &Texts, beside: &Beside) -> Option<App> {
+    let root = texts.tables(reader)?;
+    let root = entries(&root, 0..0);
+    if let Some(value) = root.get("extends")
+        && let Some(name) = reader.text_of(value, "extends", "extends")
+        && let Err(message) = beside.family(&name)
+    {
+        reader.fault(value.span(), message, None);
     }
-    if !errors.is_empty() {
-        return None;
-    }
-    let root = entries(root.get_ref(), 0..0);
     reader.known(&root, "an app", &APP);
     let inputs = root.get("inputs").map_or_else(Vec::new, |value| inputs(reader, value));
     let input_names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
-    let names = Names { inputs: &input_names, tokens: &[], declare: DECLARE_INPUT };
+    let names = Names { inputs: &input_names, tokens: &[], host: &[], declare: DECLARE_INPUT };
     let base = match root.get("base") {
         Some(value) => reader.template(value, "base", "base", names),
         None => {
@@ -68,7 +69,7 @@ pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
         categories: reader.strings(&root, "categories", ""),
         homepage: reader.optional(&root, "homepage", ""),
         docs: reader.optional(&root, "docs", ""),
-        logo: None,
+        logo: logo(reader, beside),
         evidence: evidence(reader, &root),
         reach: reach(reader, &root, &base, &inputs, names),
         headers: root.get("headers").map_or_else(Vec::new, |value| headers(reader, value)),
@@ -80,6 +81,17 @@ pub(super) fn read(reader: &mut Reader<'_>, beside: &Beside) -> Option<App> {
         methods,
         base,
     })
+}
+
+/// The `logo.svg` beside the `app.toml`.
+fn logo(reader: &mut Reader<'_>, beside: &Beside) -> Option<String> {
+    match beside.logo.as_ref()? {
+        Ok(text) => Some(text.clone()),
+        Err(message) => {
+            reader.fault(0..0, message, None);
+            None
+        }
+    }
 }
 
 /// `api_key` → `Api key`: what a person reads where the author gave no label.
@@ -109,32 +121,6 @@ fn evidence(reader: &mut Reader<'_>, root: &Table<'_>) -> Evidence {
     evidence
 }
 
-fn inputs(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Input> {
-    let Some(table) = reader.names(value, "inputs") else { return Vec::new() };
-    let allowed = ["label", "help", "example", "kind", "pattern", "choices", "default"];
-    let kinds = [("text", InputKind::Text), ("host-label", InputKind::HostLabel), ("base-url", InputKind::BaseUrl)];
-    let mut inputs = Vec::new();
-    for entry in &table.entries {
-        let path = format!("inputs[{}]", inputs.len());
-        reader.at(&*path, entry.key_span.clone());
-        reader.at(format!("{path}.name"), entry.key_span.clone());
-        let Some(table) = reader.table(entry.value, "an input", &allowed) else { continue };
-        inputs.push(Input {
-            name: entry.key.to_owned(),
-            label: reader.optional(&table, "label", &path).unwrap_or_else(|| label(entry.key)),
-            help: reader.optional(&table, "help", &path),
-            example: reader.optional(&table, "example", &path),
-            kind: reader.choice_or(&table, "kind", &kinds, InputKind::Text),
-            pattern: reader.optional(&table, "pattern", &path),
-            choices: reader.strings(&table, "choices", &path),
-            default: reader.optional(&table, "default", &path),
-            source: InputSource::Account,
-            hosts: Vec::new(),
-        });
-    }
-    inputs
-}
-
 fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[Input], names: Names<'_>) -> Reach {
     let mut reach = Reach { origins: Vec::new(), methods: Vec::new(), paths: Vec::new(), denied_paths: Vec::new() };
     let table = root.get("reach").and_then(|value| {
@@ -152,7 +138,7 @@ fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[I
             for (at, item) in reader.list(value, "origins").iter().enumerate() {
                 let path = format!("reach.origins[{at}]");
                 let template = reader.template(item, "origins", &path, names);
-                match origin(&template) {
+                match origin(&template, inputs) {
                     Some(origin) => reach.origins.push(origin),
                     None if template.is_empty() => {}
                     None => {
@@ -164,14 +150,7 @@ fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[I
         }
         None => {
             // The origin of the base; a broken base is told where it stands.
-            let origin = shape(base, inputs).ok().map(|authority| match authority {
-                Authority::Fixed(text) => Origin::Exact(text.to_owned()),
-                Authority::Label { input, suffix } => {
-                    let (input, suffix) = (input.to_owned(), suffix.to_owned());
-                    Origin::Label(LabelOrigin { prefix: String::new(), input, suffix })
-                }
-                Authority::Pinned { input } => Origin::Pinned(input.to_owned()),
-            });
+            let origin = shape(base, inputs).ok().map(|authority| authority.declared());
             match origin {
                 Some(origin) => reach.origins.push(origin),
                 None => {
@@ -189,7 +168,11 @@ fn reach(reader: &mut Reader<'_>, root: &Table<'_>, base: &Template, inputs: &[I
     reach
 }
 
-fn origin(template: &Template) -> Option<Origin> {
+/// An unsound one too: validation says what is wrong with it.
+fn origin(template: &Template, inputs: &[Input]) -> Option<Origin> {
+    if let Some(origin) = declared_origin(template, inputs) {
+        return Some(origin);
+    }
     match &template[..] {
         [Part::Text(text)] => Some(Origin::Exact(text.clone())),
         [Part::Input(input)] if input.encodings.is_empty() => Some(Origin::Pinned(input.name.clone())),

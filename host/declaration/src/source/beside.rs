@@ -1,4 +1,4 @@
-//! The scripts that an `app.toml` names by `script-file`.
+//! What stands beside an `app.toml`: the scripts that it names by `script-file`, its logo, and its family above it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,13 +6,31 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use crate::validate::MAX_SCRIPT_BYTES;
+use crate::validate::{MAX_LOGO_BYTES, MAX_SCRIPT_BYTES, is_slug};
 
 /// What stands beside an `app.toml`: the text of each script that it names, or why it could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beside {
     scripts: BTreeMap<String, Result<String, String>>,
+    family: Option<Result<Family, String>>,
+    /// The text of `logo.svg`; none where there is no such file.
+    pub(super) logo: Option<Result<String, String>>,
 }
+
+/// A file of facts that apps share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Family {
+    file: String,
+    text: String,
+}
+
+/// Beside the `app.toml`.
+const LOGO: &str = "logo.svg";
+/// The folder of families, in the app's folder or one not far above it.
+const FAMILIES: &str = "_families";
+/// An app stands in `<apps>/<letter>/<slug>`.
+const FOLDERS_ABOVE: usize = 3;
+const MAX_FAMILY_BYTES: u64 = 256 << 10;
 
 impl Beside {
     /// Reads the scripts that `text` names from its folder, and no other file.
@@ -23,7 +41,24 @@ impl Beside {
         let named =
             actions.filter_map(|action| action.get_ref().get("script-file").and_then(|name| name.get_ref().as_str()));
         let scripts = named.map(|name| (name.to_owned(), script(folder, name))).collect();
-        Self { scripts }
+        let extends = root.get_ref().get("extends").and_then(|name| name.get_ref().as_str().map(str::to_owned));
+        let logo = folder.join(LOGO);
+        let logo = fs::symlink_metadata(&logo).is_ok().then(|| plain_file(&logo, LOGO, MAX_LOGO_BYTES as u64));
+        Self { scripts, family: extends.map(|name| family(folder, &name)), logo }
+    }
+
+    /// The file and the text of the family that was found.
+    pub(super) fn family_text(&self) -> Option<(&str, &str)> {
+        let family = self.family.as_ref()?.as_ref().ok()?;
+        Some((&family.file, &family.text))
+    }
+
+    pub(super) fn family(&self, name: &str) -> Result<(), String> {
+        match &self.family {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(reason)) => Err(reason.clone()),
+            None => Err(format!("the family `{name}` is not there: no folder `{FAMILIES}` was looked through")),
+        }
     }
 
     pub(super) fn script(&self, name: &str) -> Result<&str, String> {
@@ -38,16 +73,36 @@ impl Beside {
 /// A plain file of the folder: a link could lead to any file of whoever builds the app.
 fn script(folder: &Path, name: &str) -> Result<String, String> {
     file_name(name)?;
-    let path = folder.join(name);
+    plain_file(&folder.join(name), name, MAX_SCRIPT_BYTES as u64)
+}
+
+fn plain_file(path: &Path, name: &str, limit: u64) -> Result<String, String> {
     let fail = |error: std::io::Error| format!("cannot read `{name}`: {error}");
-    let found = fs::symlink_metadata(&path).map_err(fail)?;
+    let found = fs::symlink_metadata(path).map_err(fail)?;
     if !found.is_file() {
         return Err(format!("`{name}` is no plain file"));
     }
-    if found.len() > MAX_SCRIPT_BYTES as u64 {
-        return Err(format!("`{name}` has {} bytes, more than {MAX_SCRIPT_BYTES}", found.len()));
+    if found.len() > limit {
+        return Err(format!("`{name}` has {} bytes, more than {limit}", found.len()));
     }
-    fs::read_to_string(&path).map_err(fail)
+    fs::read_to_string(path).map_err(fail)
+}
+
+fn family(folder: &Path, name: &str) -> Result<Family, String> {
+    if !is_slug(name) {
+        return Err(format!("`{name}` is no family: lower-case letters, digits and hyphens"));
+    }
+    let whole = std::path::absolute(folder).map_err(|error| format!("cannot find the family `{name}`: {error}"))?;
+    let file = format!("{name}.toml");
+    let found = whole.ancestors().take(FOLDERS_ABOVE + 1).map(|above| above.join(FAMILIES)).find(|found| found.is_dir());
+    let Some(families) = found else {
+        return Err(format!("the family `{name}` is not there: no folder `{FAMILIES}` stands near the app"));
+    };
+    let text = plain_file(&families.join(&file), &format!("{FAMILIES}/{file}"), MAX_FAMILY_BYTES)?;
+    // As near to what the author typed as the app's own file is.
+    let shown = families.join(&file);
+    let shown = std::env::current_dir().ok().and_then(|here| shown.strip_prefix(here).ok().map(Path::to_owned)).unwrap_or(shown);
+    Ok(Family { file: shown.display().to_string(), text })
 }
 
 fn file_name(name: &str) -> Result<(), String> {

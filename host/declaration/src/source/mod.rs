@@ -7,14 +7,21 @@
 mod actions;
 mod app;
 mod beside;
+mod calls;
+mod exchange;
+mod family;
+mod inputs;
 mod json;
 mod marker;
 mod method;
+mod oauth2;
 mod pagination;
 mod placeholder;
 pub mod reader;
 mod request;
+mod rules;
 mod signals;
+mod tokens;
 
 use std::fmt;
 use std::ops::Range;
@@ -85,10 +92,12 @@ pub fn parse(file_name: &str, text: &str) -> Result<App, Problems> {
     parse_with(file_name, text, &Beside::default())
 }
 
-/// As [`parse`], with the scripts that stand beside it.
+/// As [`parse`], with what stands beside it: scripts, the logo, the family.
 pub fn parse_with(file_name: &str, text: &str, beside: &Beside) -> Result<App, Problems> {
-    let mut reader = Reader::new(text);
-    let app = app::read(&mut reader, beside);
+    let family = beside.family_text();
+    let texts = family::Texts::new(text, family.map(|(_, text)| text));
+    let mut reader = Reader::new(&texts.whole);
+    let app = app::read(&mut reader, &texts, beside);
     if reader.faults.is_empty()
         && let Some(app) = &app
     {
@@ -99,7 +108,14 @@ pub fn parse_with(file_name: &str, text: &str, beside: &Beside) -> Result<App, P
     }
     match app {
         Some(app) if reader.faults.is_empty() => Ok(app),
-        _ => Err(problems(file_name, text, reader.faults)),
+        _ => {
+            let (own, of_family) = texts.split(reader.faults);
+            let mut all = problems(file_name, text, own);
+            if let Some((file, text)) = family {
+                all.0.extend(problems(file, text, of_family).0);
+            }
+            Err(all)
+        }
     }
 }
 

@@ -86,7 +86,11 @@ fn placeholder(body: &str, names: Names<'_>) -> Result<Part, (String, Option<Str
     if names.inputs.iter().any(|input| input == name) {
         return Ok(Part::Input(placeholder));
     }
-    let known: Vec<&str> = names.tokens.iter().chain(names.inputs).map(String::as_str).collect();
+    if names.host.contains(&name) {
+        return Ok(Part::Host(placeholder));
+    }
+    let declared = names.tokens.iter().chain(names.inputs).map(String::as_str);
+    let known: Vec<&str> = declared.chain(names.host.iter().copied()).collect();
     let help = match suggest::nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{{{near}}}`?"),
         None if known.is_empty() => format!("no name is declared here: {}", names.declare),

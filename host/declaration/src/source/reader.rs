@@ -53,12 +53,38 @@ impl<'t> Table<'t> {
 pub(super) struct Names<'n> {
     pub inputs: &'n [String],
     pub tokens: &'n [String],
+    /// Values that only the host has: `client_id`.
+    pub host: &'n [&'static str],
     /// How to declare one: `declare an input, [inputs.…]`.
     pub declare: &'static str,
 }
 
+impl<'n> Names<'n> {
+    pub fn with_host(self, host: &'n [&'static str]) -> Self {
+        Self { host, ..self }
+    }
+}
+
 /// The names of a place where the app's inputs may stand.
 pub(super) const DECLARE_INPUT: &str = "declare an input, [inputs.…]";
+
+/// What other descriptions of apps know and this host does not act on: refused by name.
+const LATER: [(&str, &str); 14] = [
+    ("jwt", "JWT bearer grants (RFC 7523)"),
+    ("jwt-bearer", "JWT bearer grants (RFC 7523)"),
+    ("assertion", "assertion grants (RFC 7521)"),
+    ("mtls", "client certificates (RFC 8705)"),
+    ("client-certificate", "client certificates (RFC 8705)"),
+    ("dpop", "proof of possession (RFC 9449)"),
+    ("discovery", "discovery of a server's endpoints (RFC 8414)"),
+    ("discovery-url", "discovery of a server's endpoints (RFC 8414)"),
+    ("oidc", "discovery of a server's endpoints (RFC 8414)"),
+    ("registration", "registration of clients by program (RFC 7591)"),
+    ("registration-url", "registration of clients by program (RFC 7591)"),
+    ("oauth1", "OAuth 1.0a in three legs: give the tokens as keys, with a rule `sign.oauth1`"),
+    ("request-token-url", "OAuth 1.0a in three legs: give the tokens as keys, with a rule `sign.oauth1`"),
+    ("par", "pushed authorization requests (RFC 9126)"),
+];
 
 impl<'s> Reader<'s> {
     pub fn new(text: &'s str) -> Self {
@@ -115,6 +141,11 @@ impl<'s> Reader<'s> {
     pub fn known(&mut self, table: &Table<'_>, what: &str, allowed: &[&'static str]) {
         for entry in &table.entries {
             if !allowed.contains(&entry.key) {
+                if let Some((_, name)) = LATER.iter().find(|(key, _)| *key == entry.key) {
+                    let message = format!("this version does not act on {name} yet: `{}`", entry.key);
+                    self.fault(entry.key_span.clone(), message, None);
+                    continue;
+                }
                 let help = match suggest::nearest(entry.key, allowed.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("the keys of {what}: {}", allowed.join(", ")),

@@ -193,7 +193,7 @@ fn parts(
     props: &[String],
 ) -> Option<Vec<ActionPart>> {
     let faults = reader.faults.len();
-    let names = Names { inputs: props, tokens: &[], declare: DECLARE_PROP };
+    let names = Names { inputs: props, tokens: &[], host: &[], declare: DECLARE_PROP };
     let template = reader.template(value, what, path, names);
     let mut parts = Vec::new();
     for (at, part) in template.into_iter().enumerate() {

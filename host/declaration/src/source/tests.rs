@@ -184,7 +184,7 @@ fn wrong_words_and_types_are_told() {
     assert_eq!(oauth("pkce = \"S256\""), "app.toml:9:8: `pkce` cannot be `S256`\n  help: did you mean \"s256\"?");
     assert_eq!(
         oauth("client-auth = 1"),
-        "app.toml:9:15: `client-auth` cannot be an integer\n  help: one of basic, basic-raw, post, none"
+        "app.toml:9:15: `client-auth` cannot be an integer\n  help: one of basic, basic-raw, basic-secret, post, none"
     );
     assert_eq!(oauth("rotation = { grace-s = -1 }"), "app.toml:9:24: `grace-s` is a whole number in range");
     assert_eq!(
@@ -203,7 +203,7 @@ fn findings_stand_at_their_line() {
     assert_eq!(
         golden("base = \"https://{site}.example.com\"\ninputs.site = {}"),
         "app.toml:5:17: `{site}` may not become part of a host\n  \
-         help: only an input of kind `host-label`, as a whole label, without encodings, after https://"
+         help: only an input of kind `host-label`, or one with choices, without encodings, after https://"
     );
     assert_eq!(
         golden(&format!("{BASE}reach.methods = [\"GET\", \"post\"]")),

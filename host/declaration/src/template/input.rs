@@ -25,7 +25,11 @@ pub fn check_input(input: &Input, value: &str) -> Result<String, String> {
     let value = match input.kind {
         InputKind::Text => value.to_owned(),
         InputKind::HostLabel => host_label(value)?,
-        InputKind::BaseUrl => base_url(value)?,
+        InputKind::BaseUrl => {
+            let value = base_url(value)?;
+            bounded(&value, &input.hosts)?;
+            value
+        }
     };
     if !input.choices.is_empty() && !input.choices.contains(&value) {
         return Err(format!("it must be one of {}", input.choices.join(", ")));
@@ -104,6 +108,39 @@ fn base_url(value: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// A base URL whose host the declaration bounds: https, a listed host or one below a listed suffix, and no port.
+fn bounded(value: &str, hosts: &[String]) -> Result<(), String> {
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let url = Url::parse(value).map_err(|error| error.to_string())?;
+    let Some(url::Host::Domain(host)) = url.host() else {
+        return Err("its host must have a name".into());
+    };
+    let fits = |bound: &String| match bound.strip_prefix('.') {
+        Some(_) => host.strip_suffix(bound.as_str()).is_some_and(|label| !label.is_empty() && !label.ends_with('.')),
+        None => host == bound,
+    };
+    if url.scheme() != "https" || url.port().is_some() || !hosts.iter().any(fits) {
+        let shown: Vec<String> = hosts
+            .iter()
+            .map(|host| if host.starts_with('.') { format!("https://…{host}") } else { format!("https://{host}") })
+            .collect();
+        return Err(format!("it must lead to {}", shown.join(" or ")));
+    }
+    Ok(())
+}
+
+/// What the one group of a declared pattern holds, where the pattern is found in a text. Bounded as [`whole`] is.
+pub fn cut(pattern: &str, text: &str) -> Result<Option<String>, String> {
+    if pattern.len() > 512 {
+        return Err("the pattern is longer than 512 bytes".into());
+    }
+    let pattern = regex_lite::RegexBuilder::new(pattern).size_limit(1 << 18).build();
+    let pattern = pattern.map_err(|error| error.to_string())?;
+    Ok(pattern.captures(text).and_then(|found| Some(found.get(1)?.as_str().to_owned())))
+}
+
 /// Where the path begins in a URL text.
 fn path_at(value: &str) -> Option<usize> {
     let start = value.find("://")? + 3;
@@ -166,6 +203,42 @@ mod tests {
         ] {
             assert!(check_input(&base, value).is_err(), "{value}: {:?}", check_input(&base, value));
         }
+    }
+
+    #[test]
+    fn a_bounded_host_is_a_listed_one_or_below_a_listed_suffix() {
+        let mut base = input(InputKind::BaseUrl);
+        base.hosts = vec![".example.com".into(), "eu.example.org".into()];
+        for value in ["https://my.example.com", "https://a.b.EXAMPLE.com/services/", "https://eu.example.org/v1"] {
+            assert!(check_input(&base, value).is_ok(), "{value}: {:?}", check_input(&base, value));
+        }
+        for value in [
+            "https://example.com",
+            "https://example.com.evil.test",
+            "https://evilexample.com",
+            "https://evil.test/.example.com",
+            "https://evil.test?.example.com",
+            "https://my.eu.example.org",
+            "https://us.example.org",
+            "http://my.example.com",
+            "https://my.example.com:8443",
+            "https://my.example.com@evil.test",
+            "https://127.0.0.1",
+            "https://.example.com",
+            "https://my..example.com",
+        ] {
+            assert!(check_input(&base, value).is_err(), "{value}");
+        }
+        let error = check_input(&base, "https://evil.test").unwrap_err();
+        assert_eq!(error, "it must lead to https://….example.com or https://eu.example.org");
+    }
+
+    #[test]
+    fn a_group_is_cut_out_of_a_text() {
+        assert_eq!(cut("-([a-z0-9]+)$", "0123abcd-us6"), Ok(Some("us6".into())));
+        assert_eq!(cut("-([a-z0-9]+)$", "0123abcd"), Ok(None));
+        assert_eq!(cut("-[a-z0-9]+$", "0123abcd-us6"), Ok(None), "no group");
+        assert!(cut("(", "x").is_err());
     }
 
     #[test]

@@ -16,9 +16,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::types::{App, Encoding, Part};
 
-pub(crate) use address::{Authority, Fault, check_authority, check_suffix, shape};
+pub(crate) use address::{
+    Authority, Fault, check_authority, check_host_bound, check_label, declared_origin, fixed_path, shape,
+};
 pub use address::{base, origins, token_endpoints, url};
-pub use input::{MAX_INPUT_BYTES, check_input};
+pub use input::{MAX_INPUT_BYTES, check_input, cut};
 pub(crate) use input::{is_host_label, whole};
 
 /// RFC 3986 section 2.3: what `percent` leaves as it is.

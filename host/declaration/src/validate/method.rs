@@ -1,10 +1,13 @@
-//! Auth methods: tokens, rules, and what OAuth needs.
+//! Auth methods: their tokens, and what belongs to every kind of method.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use super::text::{self, is_header_name, is_host_owned_header, is_id, is_name};
+use super::calls::{self, There};
+use super::rules::{rule_sets, rule_tokens};
+use super::text::{self, is_header_name, is_id, is_name};
 use super::{Check, token_names};
-use crate::types::{AuthKind, AuthMethod, Expiry, OAuth2, Param, Part, Rotation, Rule, RuleSet};
+use crate::types::{AuthKind, AuthMethod, Call, ClientAuth, Expiry, Part, ReplyToken, Setup};
 
 pub(super) fn methods(check: &mut Check<'_>) {
     let app = check.app;
@@ -21,12 +24,45 @@ pub(super) fn methods(check: &mut Check<'_>) {
         if method.label.trim().is_empty() {
             check.fail(format!("{path}.label"), "the label is empty");
         }
+        check.link(&format!("{path}.docs"), method.docs.as_deref());
+        if let Some(setup) = &method.setup {
+            self::setup(check, &format!("{path}.setup"), setup);
+        }
         tokens(check, &path, method);
         rule_sets(check, &path, method);
-        if let AuthKind::OAuth2Code(oauth2) = &method.kind {
-            self::oauth2(check, &format!("{path}.kind.oauth2-code"), method, oauth2);
+        revoke(check, &format!("{path}.revoke"), method);
+        match &method.kind {
+            AuthKind::Keys => {}
+            AuthKind::OAuth2Code(oauth2) => {
+                super::oauth2::oauth2(check, &format!("{path}.kind.oauth2-code"), method, oauth2);
+            }
+            AuthKind::Exchange(exchange) => {
+                calls::exchange(check, &format!("{path}.kind.exchange"), method, exchange);
+            }
         }
     }
+}
+
+fn setup(check: &mut Check<'_>, path: &str, setup: &Setup) {
+    check.link(&format!("{path}.url"), setup.url.as_deref());
+    if setup.url.is_none() && setup.steps.is_empty() {
+        check.fail(path, "the setup says nothing");
+    }
+    for (at, step) in setup.steps.iter().enumerate() {
+        check.words(&format!("{path}.steps[{at}]"), "step", step, 500);
+    }
+}
+
+fn revoke(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
+    let host: &[&str] = match &method.kind {
+        AuthKind::Keys => &[],
+        AuthKind::OAuth2Code(oauth2) if oauth2.client_auth == ClientAuth::None => &["client_id", "refresh_token"],
+        AuthKind::OAuth2Code(_) => &["client_id", "client_secret", "refresh_token"],
+        AuthKind::Exchange(exchange) if exchange.refresh.is_empty() => &[],
+        AuthKind::Exchange(_) => &["refresh_token"],
+    };
+    let there = |_| There { tokens: calls::before(method, usize::MAX, false), host, once: false };
+    calls::calls(check, path, &method.revoke, there);
 }
 
 fn tokens(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
@@ -34,6 +70,11 @@ fn tokens(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
         check.fail(format!("{path}.tokens"), "the method has no token: nothing would be kept");
     } else if method.tokens.iter().all(|token| token.optional) {
         check.fail(format!("{path}.tokens"), "all tokens are optional: an account could hold nothing");
+    } else if method.tokens.iter().all(|token| token.once) {
+        check.fail(format!("{path}.tokens"), "all tokens are for connect alone: nothing would be kept");
+    } else if matches!(method.kind, AuthKind::Exchange(_)) && method.tokens.iter().all(|token| token.reply.is_none()) {
+        let help = "say where one stands in the reply: tokens.session = { access = \"/token\" }";
+        check.fail_with(format!("{path}.tokens"), "the exchange brings no token", help);
     }
     let inputs = check.app.inputs.iter().map(|input| ("the inputs".to_owned(), &input.name));
     let names = method.tokens.iter().enumerate().map(|(at, token)| (format!("{path}.tokens[{at}].name"), &token.name));
@@ -44,8 +85,12 @@ fn tokens(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
     let distinct = distinct.into_iter().map(|name| ("the inputs".to_owned(), name));
     check.unique("token", distinct.chain(all[inputs..].iter().cloned()).collect::<Vec<_>>());
 
-    let used: BTreeSet<&str> = method.rule_sets.iter().flat_map(|set| &set.rules).flat_map(rule_tokens).collect();
-    let oauth = matches!(method.kind, AuthKind::OAuth2Code(_));
+    let names: Vec<&str> = method.tokens.iter().map(|token| token.name.as_str()).collect();
+    let rules = method.rule_sets.iter().flat_map(|set| &set.rules);
+    let mut used: BTreeSet<&str> = rules.flat_map(|rule| rule_tokens(rule, &names)).collect();
+    for call in method_calls(method) {
+        used.extend(calls::templates(call).into_iter().flat_map(|template| token_names(template)));
+    }
     let mut places = Vec::new();
     for (at, token) in method.tokens.iter().enumerate() {
         let path = format!("{path}.tokens[{at}]");
@@ -62,38 +107,103 @@ fn tokens(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
             let help = format!("use `{{{}}}` in a rule, or leave the token out", token.name);
             check.fail_with(&path, format!("no rule uses the token `{}`", token.name), help);
         }
-        match (&token.reply, oauth) {
-            (Some(_), false) => {
+        match (&token.reply, &method.kind) {
+            (Some(_), AuthKind::Keys) => {
                 check.fail(format!("{path}.reply"), "a token that a person pastes stands in no OAuth reply");
             }
-            (None, true) => {
+            (None, AuthKind::OAuth2Code(_)) => {
                 check.fail(format!("{path}.reply"), "where the token stands in the OAuth reply is not said");
             }
-            (None, false) => {}
-            (Some(reply), true) => {
-                let reply_path = format!("{path}.reply");
-                if reply.access.is_empty() {
-                    check.fail(format!("{reply_path}.access"), "the pointer names the whole reply");
+            (None, AuthKind::Keys) if token.once => {
+                check.fail(
+                    format!("{path}.once"),
+                    "nothing is done with a token that is not kept: it needs an exchange",
+                );
+            }
+            (None, _) => {}
+            (Some(reply), kind) => {
+                if token.once {
+                    check.fail(format!("{path}.once"), "only a pasted token is for connect alone");
                 }
-                for (field, pointer) in [
-                    ("access", Some(&reply.access)),
-                    ("refresh", reply.refresh.as_ref()),
-                    ("expiry", reply.expiry.as_ref().and_then(expiry_pointer)),
-                    ("scope", reply.scope.as_ref()),
-                ] {
-                    if let Some(pointer) = pointer {
-                        check.pointer(&format!("{reply_path}.{field}"), pointer);
-                    }
+                if token.pattern.is_some() {
+                    check
+                        .fail(format!("{path}.pattern"), "a pattern is for a pasted token, and nobody pastes this one");
                 }
-                if reply.lifetime_s == Some(0) {
-                    check.fail(format!("{reply_path}.lifetime-s"), "a token that lives 0 seconds is of no use");
-                }
-                places.push((format!("{reply_path}.access"), reply.access.clone()));
+                let calls = match kind {
+                    AuthKind::Keys => 0,
+                    AuthKind::OAuth2Code(oauth2) => oauth2.then.len() + 1,
+                    AuthKind::Exchange(exchange) => exchange.calls.len(),
+                };
+                let path = format!("{path}.reply");
+                self::reply(check, &path, reply, calls);
+                let place = reply.access_header.as_ref().map(|header| header.to_ascii_lowercase());
+                let place = place.map_or_else(|| reply.access.clone(), |header| format!("header {header}"));
+                places.push((format!("{path}.access"), Place { call: reply.call, place }));
             }
         }
     }
     check.unique("place of a token", places);
     markers(check, path, method);
+}
+
+/// Where a token stands among all replies.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    call: u32,
+    place: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.place.is_empty() { "the whole body" } else { &self.place })
+    }
+}
+
+/// All calls that a method declares.
+fn method_calls(method: &AuthMethod) -> impl Iterator<Item = &Call> {
+    let (calls, refresh): (&[Call], &[Call]) = match &method.kind {
+        AuthKind::Keys => (&[], &[]),
+        AuthKind::OAuth2Code(oauth2) => (&oauth2.then, &oauth2.refresh),
+        AuthKind::Exchange(exchange) => (&exchange.calls, &exchange.refresh),
+    };
+    calls.iter().chain(refresh)
+}
+
+fn reply(check: &mut Check<'_>, path: &str, reply: &ReplyToken, calls: usize) {
+    if reply.call as usize >= calls {
+        let message = format!("there is no call {}: they are counted from 0, and there are {calls}", reply.call);
+        check.fail(format!("{path}.call"), message);
+    }
+    match &reply.access_header {
+        Some(header) if !is_header_name(header) => {
+            check.fail(format!("{path}.access-header"), format!("`{header}` is no header name"));
+        }
+        Some(_) if !reply.access.is_empty() => {
+            check.fail(format!("{path}.access"), "a token stands in the body or in a header, not in both");
+        }
+        Some(_) => {}
+        // The body is the token, so nothing else stands in it.
+        None if reply.access.is_empty() => {
+            let in_body = reply.expiry.as_ref().and_then(expiry_pointer).is_some();
+            if in_body || reply.refresh.is_some() || reply.scope.is_some() {
+                check.fail(format!("{path}.access"), "the whole body is the token: no other field stands in it");
+            }
+        }
+        None => {}
+    }
+    for (field, pointer) in [
+        ("access", Some(&reply.access)),
+        ("refresh", reply.refresh.as_ref()),
+        ("expiry", reply.expiry.as_ref().and_then(expiry_pointer)),
+        ("scope", reply.scope.as_ref()),
+    ] {
+        if let Some(pointer) = pointer {
+            check.pointer(&format!("{path}.{field}"), pointer);
+        }
+    }
+    if reply.lifetime_s == Some(0) {
+        check.fail(format!("{path}.lifetime-s"), "a token that lives 0 seconds is of no use");
+    }
 }
 
 /// The shortest random part: 22 letters and digits are 131 bits, 22 hex digits 88.
@@ -138,79 +248,7 @@ fn expiry_pointer(expiry: &Expiry) -> Option<&String> {
     }
 }
 
-fn rule_tokens(rule: &Rule) -> Vec<&str> {
-    match rule {
-        Rule::Header(named) | Rule::Query(named) | Rule::Body(named) => token_names(&named.value).collect(),
-        Rule::Basic(basic) => token_names(&basic.username).chain(token_names(&basic.password)).collect(),
-        Rule::Path(template) => token_names(template).collect(),
-        Rule::Sign(_) => Vec::new(),
-    }
-}
-
-fn rule_sets(check: &mut Check<'_>, path: &str, method: &AuthMethod) {
-    let sets = &method.rule_sets;
-    if sets.is_empty() {
-        check.fail(format!("{path}.rule-sets"), "no rule says where the token goes");
-    }
-    let names = sets.iter().enumerate().map(|(at, set)| (format!("{path}.rule-sets[{at}].name"), &set.name));
-    check.unique("rule set", names);
-    let tokens: Vec<&str> = method.tokens.iter().map(|token| token.name.as_str()).collect();
-    for (at, set) in sets.iter().enumerate() {
-        rule_set(check, &format!("{path}.rule-sets[{at}]"), set, &tokens);
-    }
-}
-
-fn rule_set(check: &mut Check<'_>, path: &str, set: &RuleSet, tokens: &[&str]) {
-    if !is_id(&set.name) {
-        check.fail(format!("{path}.name"), text::bad_id(&set.name));
-    }
-    if set.rules.iter().flat_map(rule_tokens).next().is_none() {
-        check.fail(path, format!("no rule of `{}` holds a token: requests would go out without one", set.name));
-    }
-    let mut slots = Vec::new();
-    for (at, rule) in set.rules.iter().enumerate() {
-        let path = format!("{path}.rules[{at}]");
-        match rule {
-            Rule::Header(named) => {
-                check.declared(&format!("{path}.header.value"), &named.value, tokens);
-                header_name(check, &format!("{path}.header.name"), &named.name);
-                literal(check, &format!("{path}.header.value"), &named.value, |text| {
-                    (!text::is_header_text(text)).then(|| "a header value holds visible ASCII only".to_owned())
-                });
-                slots.push((path, format!("header {}", named.name.to_ascii_lowercase())));
-            }
-            Rule::Query(named) => {
-                check.declared(&format!("{path}.query.value"), &named.value, tokens);
-                if named.name.is_empty() || named.name.contains(['&', '=', '#', ' ']) {
-                    check.fail(format!("{path}.query.name"), format!("`{}` is no query name", named.name));
-                }
-                slots.push((path, format!("query {}", named.name)));
-            }
-            Rule::Basic(basic) => {
-                check.declared(&format!("{path}.basic.username"), &basic.username, tokens);
-                check.declared(&format!("{path}.basic.password"), &basic.password, tokens);
-                literal(check, &format!("{path}.basic.username"), &basic.username, |text| {
-                    text.contains(':').then(|| "a Basic user name cannot hold a colon (RFC 7617)".to_owned())
-                });
-                slots.push((path, "header authorization".to_owned()));
-            }
-            // Refused by name: `unsupported`.
-            Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => {}
-        }
-    }
-    check.unique("place of a rule:", slots);
-}
-
-/// A name that an app may write to.
-pub(super) fn header_name(check: &mut Check<'_>, path: &str, name: &str) {
-    if !is_header_name(name) {
-        check.fail(path, format!("`{name}` is no header name"));
-    } else if is_host_owned_header(name) {
-        check.fail(path, format!("the header `{name}` belongs to the host"));
-    }
-}
-
-fn literal(check: &mut Check<'_>, path: &str, template: &[Part], fault: impl Fn(&str) -> Option<String>) {
+pub(super) fn literal(check: &mut Check<'_>, path: &str, template: &[Part], fault: impl Fn(&str) -> Option<String>) {
     for (at, part) in template.iter().enumerate() {
         if let Part::Text(text) = part
             && let Some(message) = fault(text)
@@ -220,86 +258,8 @@ fn literal(check: &mut Check<'_>, path: &str, template: &[Part], fault: impl Fn(
     }
 }
 
-fn oauth2<'a>(check: &mut Check<'a>, path: &str, method: &AuthMethod, oauth2: &'a OAuth2) {
-    check.url(&format!("{path}.token-url"), &oauth2.token_url);
-    for (field, template) in [
-        ("authorize-url", &oauth2.authorize_url),
-        ("refresh-url", &oauth2.refresh_url),
-        ("revoke-url", &oauth2.revoke_url),
-    ] {
-        if let Some(template) = template {
-            check.url(&format!("{path}.{field}"), template);
-        }
-    }
-    let lists: Vec<&str> = oauth2.scope_lists.iter().map(|list| list.param.as_str()).collect();
-    let authorize = ["response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method"];
-    let authorize: Vec<&str> = authorize.iter().copied().chain(lists.iter().copied()).collect();
-    params(check, &format!("{path}.authorize-params"), &oauth2.authorize_params, &authorize);
-    let token = ["grant_type", "code", "redirect_uri", "client_id", "client_secret", "code_verifier"];
-    params(check, &format!("{path}.token-params"), &oauth2.token_params, &token);
-    let refresh = ["grant_type", "refresh_token", "client_id", "client_secret"];
-    params(check, &format!("{path}.refresh-params"), &oauth2.refresh_params, &refresh);
-    scopes(check, path, oauth2);
-    if let Some(issuer) = &oauth2.issuer {
-        let sound = url::Url::parse(issuer).is_ok_and(|url| {
-            let authority = &url[..url::Position::BeforePath];
-            url.query().is_none() && url.fragment().is_none() && crate::template::check_authority(authority).is_ok()
-        });
-        if !sound {
-            check.fail(
-                format!("{path}.issuer"),
-                format!("`{issuer}` is no issuer: an https URL without query (RFC 8414)"),
-            );
-        }
-    }
-    check.pointer(&format!("{path}.error"), &oauth2.error);
-    error_place(check, path, method, &oauth2.error);
-    let codes = oauth2.errors.iter().enumerate().map(|(at, error)| (format!("{path}.errors[{at}].code"), &error.code));
-    check.unique("error code", codes);
-    if let Rotation::Grace(0) = oauth2.rotation {
-        check.fail_with(format!("{path}.rotation"), "a grace of 0 seconds is none", "write \"strict\"");
-    }
-}
-
-fn scopes(check: &mut Check<'_>, path: &str, oauth2: &OAuth2) {
-    let lists = &oauth2.scope_lists;
-    let params = lists.iter().enumerate().map(|(at, list)| (format!("{path}.scope-lists[{at}].param"), &list.param));
-    check.unique("scope parameter", params);
-    for (at, list) in lists.iter().enumerate() {
-        let path = format!("{path}.scope-lists[{at}]");
-        if list.param.is_empty() {
-            check.fail(format!("{path}.param"), "the parameter has no name");
-        }
-        if list.separator.is_empty() {
-            check.fail(format!("{path}.separator"), "the separator is empty: scopes would run together");
-        }
-        let names =
-            list.scopes.iter().enumerate().map(|(at, scope)| (format!("{path}.scopes[{at}].name"), &scope.name));
-        check.unique("scope", names);
-        for (at, scope) in list.scopes.iter().enumerate() {
-            if scope.name.is_empty() || (!list.separator.is_empty() && scope.name.contains(&list.separator)) {
-                let message = format!("`{}` holds the separator, or nothing", scope.name);
-                check.fail(format!("{path}.scopes[{at}].name"), message);
-            }
-        }
-    }
-}
-
-fn params(check: &mut Check<'_>, path: &str, params: &[Param], owned: &[&str]) {
-    let names = params.iter().enumerate().map(|(at, param)| (format!("{path}[{at}].name"), &param.name));
-    check.unique("parameter", names);
-    for (at, param) in params.iter().enumerate() {
-        let path = format!("{path}[{at}].name");
-        if param.name.is_empty() {
-            check.fail(path, "the parameter has no name");
-        } else if owned.contains(&param.name.as_str()) {
-            check.fail(path, format!("the parameter `{}` belongs to the host", param.name));
-        }
-    }
-}
-
 /// What stands at the error's place is shown to people: it must not be a place of tokens, or lie around or in one.
-fn error_place(check: &mut Check<'_>, path: &str, method: &AuthMethod, error: &str) {
+pub(super) fn error_place(check: &mut Check<'_>, path: &str, method: &AuthMethod, error: &str) {
     let replies = method.tokens.iter().filter_map(|token| token.reply.as_ref());
     let declared = replies.flat_map(|reply| [Some(reply.access.as_str()), reply.refresh.as_deref()]).flatten();
     let within =

@@ -6,10 +6,17 @@
 //! rules. A declaration comes from a stranger, so sizes are bounded too.
 
 mod actions;
+mod calls;
+mod category;
+mod inputs;
+mod logo;
 mod method;
+mod oauth2;
 mod pagination;
+mod place;
 mod reach;
 mod request;
+mod rules;
 mod text;
 mod unsupported;
 
@@ -17,8 +24,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::template::{self, Fault, Name};
-use crate::types::{App, InputKind, Part};
+use crate::types::{App, Part};
 
+pub use category::CATEGORIES;
 pub use text::{is_header_name, is_host_owned_header, is_id, is_name, is_slug};
 
 /// One broken rule.
@@ -44,12 +52,16 @@ pub const MAX_DECLARATION_BYTES: usize = 512 << 10;
 /// The largest script of an action, in bytes.
 pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
 
+/// The largest logo, in bytes.
+pub const MAX_LOGO_BYTES: usize = 16 << 10;
+
 /// All broken rules, in the order of the declaration; empty when it is sound.
 pub fn validate(app: &App) -> Vec<Finding> {
     let mut check = Check { app, findings: Vec::new() };
     text::texts(&mut check);
     identity(&mut check);
-    inputs(&mut check);
+    logo::logo(&mut check);
+    inputs::inputs(&mut check);
     method::methods(&mut check);
     reach::base_and_reach(&mut check);
     reach::headers(&mut check);
@@ -60,6 +72,16 @@ pub fn validate(app: &App) -> Vec<Finding> {
     unsupported::unsupported(&mut check);
     check.findings
 }
+
+/// The names besides the inputs that a template may mention.
+#[derive(Debug, Clone, Copy)]
+struct Known<'n> {
+    tokens: &'n [&'n str],
+    host: &'n [&'n str],
+}
+
+/// Inputs alone.
+const PUBLIC: Known<'static> = Known { tokens: &[], host: &[] };
 
 /// The findings so far, and the words to add one.
 struct Check<'a> {
@@ -89,16 +111,16 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Every name of the template is declared; `tokens` are those of the method it stands in.
-    fn declared(&mut self, path: &str, template: &[Part], tokens: &[&str]) -> bool {
+    /// Every name of the template is declared.
+    fn declared(&mut self, path: &str, template: &[Part], known: Known<'_>) -> bool {
         let inputs: Vec<&str> = self.app.inputs.iter().map(|input| input.name.as_str()).collect();
         let mut sound = true;
         for (index, part) in template.iter().enumerate() {
             let (known, what, name) = match part {
                 Part::Text(_) => continue,
                 Part::Input(placeholder) => (&inputs[..], "input", &placeholder.name),
-                Part::Token(placeholder) => (tokens, "token", &placeholder.name),
-                Part::Host(placeholder) => (&[][..], "value of the host", &placeholder.name),
+                Part::Token(placeholder) => (known.tokens, "token", &placeholder.name),
+                Part::Host(placeholder) => (known.host, "value of the host", &placeholder.name),
             };
             if !known.contains(&name.as_str()) {
                 sound = false;
@@ -114,10 +136,10 @@ impl<'a> Check<'a> {
     }
 
     /// A template that becomes a URL.
-    fn url(&mut self, path: &str, template: &'a [Part]) -> Option<template::Authority<'a>> {
+    fn url<'t>(&mut self, path: &str, template: &'t [Part]) -> Option<template::Authority<'t>> {
         // A secret is reported by `shape`, declared or not.
         let public: Vec<Part> = template.iter().filter(|part| !matches!(part, Part::Token(_))).cloned().collect();
-        if public.len() == template.len() && !self.declared(path, template, &[]) {
+        if public.len() == template.len() && !self.declared(path, template, PUBLIC) {
             return None;
         }
         match template::shape(template, &self.app.inputs) {
@@ -180,11 +202,14 @@ fn identity(check: &mut Check<'_>) {
     check.words("name", "name", &app.name, 80);
     check.words("summary", "summary", &app.summary, 300);
     for (index, category) in app.categories.iter().enumerate() {
-        if !is_slug(category) {
-            let help = "lower-case letters, digits and hyphens";
+        if !CATEGORIES.contains(&category.as_str()) {
+            let help = crate::suggest::nearest(category, CATEGORIES)
+                .map_or_else(|| format!("one of {}", CATEGORIES.join(", ")), |near| format!("did you mean `{near}`?"));
             check.fail_with(format!("categories[{index}]"), format!("`{category}` is no category"), help);
         }
     }
+    let names = app.categories.iter().enumerate().map(|(at, category)| (format!("categories[{at}]"), category));
+    check.unique("category", names);
     for (path, link) in [("homepage", &app.homepage), ("docs", &app.docs)] {
         check.link(path, link.as_deref());
     }
@@ -193,42 +218,6 @@ fn identity(check: &mut Check<'_>) {
     }
     if app.evidence.source.trim().is_empty() {
         check.fail("evidence.source", "the source is empty: say where the facts come from");
-    }
-}
-
-fn inputs(check: &mut Check<'_>) {
-    let app = check.app;
-    let names = app.inputs.iter().enumerate().map(|(index, input)| (format!("inputs[{index}].name"), &input.name));
-    check.unique("input", names);
-    for (index, input) in app.inputs.iter().enumerate() {
-        let path = format!("inputs[{index}]");
-        if !is_name(&input.name) {
-            check.fail(format!("{path}.name"), text::bad_name(&input.name));
-        }
-        if input.label.trim().is_empty() {
-            check.fail(format!("{path}.label"), "the label is empty");
-        }
-        if let Some(pattern) = &input.pattern {
-            check.pattern(&format!("{path}.pattern"), pattern);
-            if template::whole(pattern).is_err() {
-                continue;
-            }
-        }
-        let given = input.choices.iter().enumerate().map(|(at, choice)| (format!("{path}.choices[{at}]"), choice));
-        let given: Vec<_> =
-            given.chain(input.default.iter().map(|default| (format!("{path}.default"), default))).collect();
-        for (path, value) in given {
-            match template::check_input(input, value) {
-                Err(reason) => check.fail(path, format!("`{value}` would be refused at connect: {reason}")),
-                Ok(form) if form != *value => {
-                    check.fail(path, format!("`{value}` would be stored as `{form}`: write that"));
-                }
-                Ok(_) => {}
-            }
-        }
-        if input.kind == InputKind::BaseUrl && input.default.is_some() {
-            check.fail(format!("{path}.default"), "a base URL is the owner's choice and has no default");
-        }
     }
 }
 

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::Check;
-use super::method::header_name;
+use super::rules::header_name;
 use super::text::{self, is_header_name};
-use crate::template::{Authority, check_authority, check_suffix, render_public, shape};
-use crate::types::{AnyOf, App, Condition, InputKind, Origin, Part, Rule};
+use super::{Check, PUBLIC};
+use crate::template::{Authority, check_authority, check_host_bound, check_label, fixed_path, render_public, shape};
+use crate::types::{AnyOf, App, Condition, InputKind, Origin, Part, Rule, Signer};
 
 pub(super) const BODY_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 pub(super) fn base_and_reach(check: &mut Check<'_>) {
     let app = check.app;
+    host_bounds(check);
     origins(check);
     for (at, method) in app.reach.methods.iter().enumerate() {
         method_name(check, &format!("reach.methods[{at}]"), method);
@@ -34,14 +35,24 @@ pub(super) fn base_and_reach(check: &mut Check<'_>) {
     if app.base.iter().any(|part| matches!(part, Part::Text(text) if text.contains(['?', '#']))) {
         check.fail("base", "the base holds a query or a fragment");
     }
-    let within = app.reach.origins.iter().any(|origin| match (origin, authority) {
-        (Origin::Exact(text), Authority::Fixed(base)) => text == base,
-        (Origin::Label(label), Authority::Label { input, suffix }) => label.input == input && label.suffix == suffix,
-        (Origin::Pinned(pinned), Authority::Pinned { input }) => pinned == input,
-        _ => false,
-    });
+    let within = app.reach.origins.contains(&authority.declared());
     if !within {
         check.fail_with("base", "the base lies outside reach.origins", "add its origin to reach.origins");
+    }
+}
+
+/// Where base URLs of an owner may lead.
+fn host_bounds(check: &mut Check<'_>) {
+    let app = check.app;
+    for (at, input) in app.inputs.iter().enumerate() {
+        if !input.hosts.is_empty() && input.kind != InputKind::BaseUrl {
+            check.fail(format!("inputs[{at}].hosts"), "only an input of kind `base-url` has a host to bound");
+        }
+        for (host, bound) in input.hosts.iter().enumerate() {
+            if let Err(message) = check_host_bound(bound) {
+                check.fail(format!("inputs[{at}].hosts[{host}]"), message);
+            }
+        }
     }
 }
 
@@ -59,12 +70,17 @@ fn origins(check: &mut Check<'_>) {
             Origin::Label(label) if kind(&label.input) != Some(InputKind::HostLabel) => {
                 Some(format!("`{}` is no input of kind `host-label`", label.input))
             }
-            Origin::Label(label) => check_suffix(&label.suffix).err(),
+            Origin::Label(label) => check_label(&label.prefix, &label.suffix).err(),
             Origin::Pinned(input) if kind(input) != Some(InputKind::BaseUrl) => {
                 Some(format!("`{input}` is no input of kind `base-url`"))
             }
-            // `choice` is refused by name: `unsupported`.
-            Origin::Pinned(_) | Origin::Choice(_) => None,
+            Origin::Pinned(_) => None,
+            Origin::Choice(parts) if !check.declared(&path, parts, PUBLIC) => continue,
+            Origin::Choice(parts) => match shape(parts, &app.inputs) {
+                Err(fault) => Some(fault.message),
+                Ok(Authority::Choice(host)) if host == *parts => None,
+                Ok(_) => Some("it is no origin with choices in its host".to_owned()),
+            },
         };
         if let Some(fault) = fault {
             check.fail(&path, fault);
@@ -76,7 +92,7 @@ fn origins(check: &mut Check<'_>) {
     }
 }
 
-fn method_name(check: &mut Check<'_>, path: &str, method: &str) {
+pub(super) fn method_name(check: &mut Check<'_>, path: &str, method: &str) {
     if matches!(method, "CONNECT" | "TRACE") {
         check.fail(path, format!("{method} is never sent"));
     } else if !is_header_name(method) || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
@@ -116,7 +132,13 @@ pub(super) fn injected(app: &App, name: &str) -> bool {
     app.methods.iter().flat_map(|method| &method.rule_sets).flat_map(|set| &set.rules).any(|rule| match rule {
         Rule::Header(named) => named.name.eq_ignore_ascii_case(name),
         Rule::Basic(_) => name.eq_ignore_ascii_case("authorization"),
-        Rule::Query(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(_) => false,
+        Rule::Sign(Signer::AwsSigv4(_)) => {
+            ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"]
+                .iter()
+                .any(|signed| name.eq_ignore_ascii_case(signed))
+        }
+        Rule::Sign(Signer::OAuth1(_)) => name.eq_ignore_ascii_case("authorization"),
+        Rule::Query(_) | Rule::Body(_) | Rule::Path(_) | Rule::Sign(Signer::Hook) => false,
     })
 }
 
@@ -169,21 +191,12 @@ pub(super) fn within_reach(check: &mut Check<'_>, request: &str, path: &str) {
 
 /// The path on the wire, when the base's path is the same for every account.
 fn full_path(app: &App, path: &str) -> Option<String> {
-    let literal = match shape(&app.base, &app.inputs).ok()? {
-        Authority::Pinned { .. } => return None,
-        Authority::Fixed(_) | Authority::Label { .. } => {
-            let path = app.base.iter().skip_while(|part| !matches!(part, Part::Text(text) if text.len() > 8));
-            let mut literal = String::new();
-            for part in path {
-                let Part::Text(text) = part else { return None };
-                literal.push_str(text);
-            }
-            literal
+    match shape(&app.base, &app.inputs).ok()? {
+        Authority::Pinned { .. } => None,
+        Authority::Fixed(_) | Authority::Label { .. } | Authority::Choice(_) => {
+            Some(format!("{}{path}", fixed_path(&app.base)?))
         }
-    };
-    let start = literal.strip_prefix("https://").or_else(|| literal.strip_prefix("http://")).unwrap_or(&literal);
-    let base = start.find('/').map_or("", |at| &start[at..]);
-    Some(format!("{base}{path}"))
+    }
 }
 
 /// At segment borders: `/v1` covers `/v1` and `/v1/x`, not `/v10`.
@@ -235,8 +248,13 @@ fn any_of(check: &mut Check<'_>, path: &str, any: &AnyOf) {
 /// Renders with harmless values: a text that URL parsers would change is refused now, not at somebody's connect.
 pub(super) fn form(app: &App, template: &[Part]) -> Option<(String, Option<String>)> {
     let sample = |input: &crate::types::Input| match input.kind {
+        _ if !input.choices.is_empty() => input.choices[0].clone(),
         InputKind::Text | InputKind::HostLabel => "x".to_owned(),
-        InputKind::BaseUrl => "https://x.example".to_owned(),
+        InputKind::BaseUrl => match input.hosts.first() {
+            Some(host) if host.starts_with('.') => format!("https://x{host}"),
+            Some(host) => format!("https://{host}"),
+            None => "https://x.example".to_owned(),
+        },
     };
     let inputs: BTreeMap<_, _> = app.inputs.iter().map(|input| (input.name.clone(), sample(input))).collect();
     let text = render_public(template, &inputs).ok()?;

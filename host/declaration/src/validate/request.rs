@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::method::header_name;
 use super::reach::{BODY_METHODS, injected, request_method, within_reach};
+use super::rules::header_name;
 use super::{Check, Finding, pagination, text};
 use crate::suggest;
 use crate::types::{

@@ -13,7 +13,7 @@ fn sound() -> Value {
         slug = "example"
         name = "Example"
         summary = "An example."
-        categories = ["tools"]
+        categories = ["productivity"]
         homepage = "https://example.com"
         base = "https://{shop}.example.com/v1"
         headers.X-Version = "1"
@@ -84,12 +84,26 @@ fn broken(pointer: &str, value: Value) -> Vec<String> {
     validate(&app).iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect()
 }
 
+fn reply_json() -> Value {
+    json!({
+        "call": 0, "access": "/a", "access-header": null, "refresh": null, "expiry": null, "scope": null,
+        "lifetime-s": null
+    })
+}
+
 fn token(name: &str) -> Value {
     json!([{ "token": { "name": name, "encodings": [] } }])
 }
 
 fn input(name: &str) -> Value {
     json!([{ "input": { "name": name, "encodings": [] } }])
+}
+
+fn sigv4(access_key: Value, secret_key: Value, region: Value) -> Value {
+    json!({ "sign": { "aws-sigv4": {
+        "access-key": access_key, "secret-key": secret_key, "session-token": null, "region": region,
+        "service": [{ "text": "s3" }],
+    } } })
 }
 
 #[test]
@@ -143,11 +157,25 @@ fn each_rule_names_its_field() {
         (
             "/base/2".into(),
             json!({ "input": { "name": "shop", "encodings": [] } }),
-            "base[1]: `{shop}` would decide the whole host",
+            "base[2]: `{shop}` would decide the whole host",
         ),
-        ("/base/1/input/name".into(), json!("region"), "base[1]: `{region}` may not become part of a host"),
+        ("/base/1/input/name".into(), json!("region"), "base: the base lies outside reach.origins"),
+        ("/inputs/0/kind".into(), json!("text"), "base[1]: `{shop}` may not become part of a host"),
         ("/base/1/input/encodings".into(), json!(["percent"]), "base[1]: `{shop}` may not become part of a host"),
-        ("/base/0".into(), json!({ "text": "https://a." }), "base[1]: a placeholder would become part of the host"),
+        ("/base/0".into(), json!({ "text": "https://a." }), "base: the base lies outside reach.origins"),
+        ("/base/0".into(), json!({ "text": "https://A-" }), "base[2]: `A-` is no beginning of a host name"),
+        ("/inputs/0/hosts".into(), json!([".example.com"]), "inputs[0].hosts: only an input of kind `base-url`"),
+        ("/inputs/0/hosts".into(), json!([".com"]), "inputs[0].hosts[0]: `.com` is open to everybody"),
+        (
+            "/reach/origins/1".into(),
+            json!({ "choice": [{ "text": "https://" }, input("region")[0]] }),
+            "reach.origins[1]: ",
+        ),
+        (
+            "/reach/origins/1".into(),
+            json!({ "choice": [{ "text": "https://api.example.com/" }, input("region")[0]] }),
+            "reach.origins[1]: it is no origin with choices",
+        ),
         ("/reach/origins".into(), json!([]), "reach.origins: the app reaches nothing"),
         (
             "/reach/origins/1".into(),
@@ -163,7 +191,7 @@ fn each_rule_names_its_field() {
         ),
         (
             "/reach/origins/1".into(),
-            json!({ "label": { "input": "region", "suffix": ".example.com" } }),
+            json!({ "label": { "prefix": "", "input": "region", "suffix": ".example.com" } }),
             "reach.origins[1]: `region` is no input of kind `host-label`",
         ),
         ("/reach/origins/0/label/suffix".into(), json!(".com"), "reach.origins[0]: `.com` is open to everybody"),
@@ -227,11 +255,7 @@ fn each_rule_names_its_field() {
         ("/methods/0/tokens/0/reply/access".into(), json!(""), "methods[0].tokens[0].reply.access: "),
         ("/methods/0/tokens/0/reply/refresh".into(), json!("x"), "methods[0].tokens[0].reply.refresh: "),
         ("/methods/0/tokens/0/reply/lifetime-s".into(), json!(0), "methods[0].tokens[0].reply.lifetime-s: "),
-        (
-            "/methods/1/tokens/0/reply".into(),
-            json!({ "access": "/a", "refresh": null, "expires-in": null, "scope": null, "lifetime-s": null }),
-            "methods[1].tokens[0].reply: a token that a person pastes",
-        ),
+        ("/methods/1/tokens/0/reply".into(), reply_json(), "methods[1].tokens[0].reply: a token that a person pastes"),
         // Rules.
         ("/methods/1/rule-sets".into(), json!([]), "methods[1].rule-sets: no rule says"),
         ("/methods/1/rule-sets/0/name".into(), json!("A b"), "methods[1].rule-sets[0].name: "),
@@ -274,6 +298,37 @@ fn each_rule_names_its_field() {
             "/methods/0/rule-sets/0/rules/0/header/value".into(),
             json!([{ "text": "x" }]),
             "methods[0].rule-sets[0]: no rule of `default` holds a token",
+        ),
+        // Bodies, paths, signatures.
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "body": { "name": "a&b", "value": input("region") } }),
+            "methods[1].rule-sets[0].rules[1].body.name: ",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "body": { "name": "/a~2", "value": input("region") } }),
+            "methods[1].rule-sets[0].rules[1].body.name: `/a~2` is no JSON Pointer",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "path": token("user") }),
+            "methods[1].rule-sets[0].rules[1].path: `x` is no row of path segments",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            sigv4(input("region"), token("pass"), token("user")),
+            "methods[1].rule-sets[0].rules[1].sign.aws-sigv4.region: it stands in the clear",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            sigv4(token("user"), input("region"), input("region")),
+            "methods[1].rule-sets[0].rules[1].sign.aws-sigv4.secret-key: the key that signs is a secret",
+        ),
+        (
+            "/methods/1/rule-sets/0/rules/1".into(),
+            json!({ "sign": "hook" }),
+            "methods[1].rule-sets[0].rules[1]: this version does not act on hooks that sign",
         ),
         // OAuth.
         (
@@ -358,8 +413,8 @@ fn a_pinned_base_is_whole_and_its_own() {
 
 #[test]
 fn a_declaration_has_a_size() {
-    let many: Vec<_> = (0..40_000).map(|at| json!(format!("category-{at}"))).collect();
-    assert!(broken("/categories", json!(many)).iter().any(|finding| finding.contains("the declaration is")));
+    let many: Vec<_> = (0..40_000).map(|at| json!(format!("/a-long-path-{at}"))).collect();
+    assert!(broken("/reach/paths", json!(many)).iter().any(|finding| finding.contains("the declaration is")));
 }
 
 #[test]

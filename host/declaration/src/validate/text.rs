@@ -145,7 +145,9 @@ fn walk(check: &mut Check<'_>, path: &str, value: &Value) {
             let lines = path.ends_with("help")
                 || path == "test.body"
                 || path.ends_with("].work.script")
-                || path.contains("].work.request.body.");
+                || path == "logo"
+                || path.contains("].work.request.body.")
+                || path.contains("].body.text.value");
             let bad = text.chars().find(|c| (c.is_control() && !(lines && matches!(c, '\n' | '\t'))) || disguises(*c));
             if let Some(bad) = bad {
                 check.fail(path, format!("it holds the character U+{:04X}, which cannot be seen", u32::from(bad)));

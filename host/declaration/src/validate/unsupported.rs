@@ -1,7 +1,7 @@
 //! What the format can say and this host does not act on: refused by name, so that nothing in a declaration is inert.
 
 use super::Check;
-use crate::types::{AuthKind, ClientAuth, Expiry, InputSource, Origin, Rule, TokenBody};
+use crate::types::{Rule, Signer};
 
 pub(super) fn unsupported(check: &mut Check<'_>) {
     let app = check.app;
@@ -9,66 +9,12 @@ pub(super) fn unsupported(check: &mut Check<'_>) {
     if app.logo.is_some() {
         found.push(("logo".into(), "logos"));
     }
-    for (at, input) in app.inputs.iter().enumerate() {
-        if input.source != InputSource::Account {
-            found.push((format!("inputs[{at}].source"), "inputs that no person gives at connect"));
-        }
-        if !input.hosts.is_empty() {
-            found.push((format!("inputs[{at}].hosts"), "hosts of a base URL"));
-        }
-    }
-    for (at, origin) in app.reach.origins.iter().enumerate() {
-        let odd = match origin {
-            Origin::Choice(_) => true,
-            Origin::Label(label) => !label.prefix.is_empty(),
-            Origin::Exact(_) | Origin::Pinned(_) => false,
-        };
-        if odd {
-            found.push((format!("reach.origins[{at}]"), "hosts made of choices"));
-        }
-    }
     for (at, method) in app.methods.iter().enumerate() {
         let path = format!("methods[{at}]");
-        if method.docs.is_some() || method.setup.is_some() {
-            found.push((path.clone(), "a setup guide"));
-        }
-        if !method.revoke.is_empty() {
-            found.push((format!("{path}.revoke"), "calls that revoke"));
-        }
-        match &method.kind {
-            AuthKind::Keys => {}
-            AuthKind::Exchange(_) => found.push((format!("{path}.kind"), "exchanges")),
-            AuthKind::OAuth2Code(oauth2) => {
-                let path = format!("{path}.kind.oauth2-code");
-                let odd = [
-                    ("authorize-url", oauth2.authorize_url.is_none() || oauth2.device_url.is_some()),
-                    ("token-headers", !oauth2.token_headers.is_empty()),
-                    ("names", !oauth2.names.is_empty()),
-                    ("callback-code", oauth2.callback_code.is_some()),
-                    ("then", !oauth2.then.is_empty()),
-                    ("refresh", !oauth2.refresh.is_empty()),
-                    ("client-auth", oauth2.client_auth == ClientAuth::BasicSecret),
-                    ("body", oauth2.body == TokenBody::Query),
-                ];
-                found.extend(odd.iter().filter(|(_, odd)| *odd).map(|(key, _)| (format!("{path}.{key}"), *key)));
-            }
-        }
-        for (at, token) in method.tokens.iter().enumerate() {
-            let reply = token.reply.as_ref();
-            let odd = token.once
-                || reply.is_some_and(|reply| {
-                    reply.call != 0
-                        || reply.access_header.is_some()
-                        || !matches!(reply.expiry, None | Some(Expiry::Seconds(_)))
-                });
-            if odd {
-                found.push((format!("{path}.tokens[{at}]"), "such a token"));
-            }
-        }
         for (set, rules) in method.rule_sets.iter().enumerate() {
             for (at, rule) in rules.rules.iter().enumerate() {
-                if matches!(rule, Rule::Body(_) | Rule::Path(_) | Rule::Sign(_)) {
-                    found.push((format!("{path}.rule-sets[{set}].rules[{at}]"), "rules of this kind"));
+                if matches!(rule, Rule::Sign(Signer::Hook)) {
+                    found.push((format!("{path}.rule-sets[{set}].rules[{at}]"), "hooks that sign"));
                 }
             }
         }

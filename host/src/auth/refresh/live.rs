@@ -51,6 +51,7 @@ pub fn live(apps: &dyn Apps, record: &Record) -> Result<Live, AuthError> {
         method: index,
         inputs: template::checked_inputs(app, &record.inputs)?,
         tokens: record.tokens.iter().map(|(name, held)| (name.clone(), held.value.duplicate())).collect(),
+        client_id: record.client_id.clone(),
         origins,
         base: template::base(app, &record.inputs)?,
         token_endpoints: template::token_endpoints(app, method, &record.inputs)?,

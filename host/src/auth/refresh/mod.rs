@@ -5,7 +5,9 @@
 
 mod flight;
 mod live;
+mod plan;
 mod run;
+mod store;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -17,7 +19,6 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use self::live::live;
-pub use self::run::read_refusal;
 
 use self::flight::{Flights, Landing};
 use super::apps::Apps;
@@ -70,6 +71,7 @@ pub fn explain(reason: &str) -> &str {
         "lost_rotation" => {
             "the provider gave new tokens that never arrived here, and does not accept the old ones (lost_rotation)"
         }
+        "login_refused" => "the provider does not accept any more what was pasted",
         "revoked" => "the provider says that access was revoked",
         "expired" => "its token is over, and there is nothing to refresh it with",
         other => other,
@@ -184,7 +186,7 @@ impl Core {
             Ok(()) => self.live(&record),
             Err(failure @ (Failure::NeedsReconnect { .. } | Failure::NotFound)) => Err(failure.told(&record)),
             // A refresh that failed for now harms nobody while the old token still works.
-            Err(failure) => match record.tokens.values().any(|held| held.refresh.is_some() && held.is_over(now)) {
+            Err(failure) => match record.tokens.values().any(|held| held.is_renewable() && held.is_over(now)) {
                 true => Err(failure.told(&record)),
                 false => self.live(&record),
             },

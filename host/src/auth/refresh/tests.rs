@@ -46,6 +46,7 @@ impl Setup {
             expires_at: Some(now.plus(HOUR)),
             lifetime_s: Some(3600),
             scopes: vec!["read".into()],
+            again: false,
         };
         let record = Record {
             id: AccountId::new(),
@@ -57,6 +58,7 @@ impl Setup {
             inputs: BTreeMap::new(),
             origins: vec!["https://as.example".into()],
             client: Some(client),
+            client_id: Some("id".into()),
             identity: Identity::default(),
             tokens: BTreeMap::from([("access_token".to_owned(), held)]),
             secrets: 1,

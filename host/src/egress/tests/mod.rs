@@ -2,6 +2,7 @@
 
 mod hostile;
 pub(super) mod peer;
+mod places;
 mod plain;
 mod road;
 mod tls;
@@ -69,6 +70,7 @@ pub(super) fn live(origin: &str) -> Live {
         method: 0,
         inputs: BTreeMap::new(),
         tokens: BTreeMap::from([("key".into(), Secret::new(b"canary-secret-1234".to_vec()))]),
+        client_id: None,
         origins: vec![base.origin()],
         base,
         token_endpoints: Vec::new(),

@@ -69,6 +69,7 @@ pub fn copy(live: &Live) -> Live {
         method: live.method,
         inputs: live.inputs.clone(),
         tokens: live.tokens.iter().map(|(name, secret)| (name.clone(), secret.duplicate())).collect(),
+        client_id: live.client_id.clone(),
         origins: live.origins.clone(),
         base: live.base.clone(),
         token_endpoints: live.token_endpoints.clone(),

@@ -52,7 +52,8 @@ impl Plan {
         let next = pages.next.clone().or_else(|| declared.map(|declared| declared.next.clone()));
         let next = next.ok_or_else(|| CallError::Pages {
             message: format!("{} does not declare how its lists go on", app.slug),
-            fix: "name `next` in the call, or read one page".to_owned(),
+            fix: "say how: `next` in `paginate` of a workflow's step, `--next` of `deputy request`; or read one page"
+                .to_owned(),
         })?;
         let items = pages.items.clone().or_else(|| declared.and_then(|declared| declared.items.clone()));
         Ok(Self { items, next })

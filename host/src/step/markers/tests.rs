@@ -40,12 +40,12 @@ const TWO: &str = "tokens.bot = {}\ntokens.user = {}\nrule-sets.bot = { header.A
                    rule-sets.url = { query.token = \"{user}\" }";
 const PAIR: &str = "tokens.key = {}\ntokens.app = {}\nheader.Api-Key = \"{key}\"\nheader.App-Key = \"{app}\"";
 
-struct World {
+pub(in crate::step) struct World {
     bindings: BTreeMap<String, Bound>,
     markers: Markers,
 }
 
-fn world(bound: &[(&str, Bound)]) -> World {
+pub(in crate::step) fn world(bound: &[(&str, Bound)]) -> World {
     let bindings: BTreeMap<_, _> = bound.iter().map(|(prop, bound)| ((*prop).to_owned(), bound.clone())).collect();
     let markers = Markers::new(&bindings).unwrap();
     World { bindings, markers }
@@ -55,7 +55,7 @@ fn one(method: &str) -> World {
     world(&[("app", bound("one", method))])
 }
 
-fn ask(url: &str, headers: &[(&str, &str)]) -> Ask {
+pub(in crate::step) fn ask(url: &str, headers: &[(&str, &str)]) -> Ask {
     Ask {
         method: "GET".to_owned(),
         url: url.to_owned(),
@@ -67,11 +67,11 @@ fn ask(url: &str, headers: &[(&str, &str)]) -> Ask {
 }
 
 impl World {
-    fn marker(&self, prop: &str, name: &str) -> String {
+    pub(in crate::step) fn marker(&self, prop: &str, name: &str) -> String {
         self.markers.of(prop)[name].clone()
     }
 
-    fn take(&self, ask: &mut Ask) -> Result<Option<Chosen>, Refusal> {
+    pub(in crate::step) fn take(&self, ask: &mut Ask) -> Result<Option<Chosen>, Refusal> {
         self.markers.take(&self.bindings, None, ask)
     }
 

@@ -83,13 +83,13 @@ pub struct RunHead {
     pub step: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunsPage {
     pub runs: Vec<RunHead>,
     /// How many there are of the state asked for, or in all.
     pub total: i64,
     /// Where the next page begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<RunId>,
 }
 

@@ -61,6 +61,17 @@ pub async fn with_client(peer: &Peer) -> Deputy {
     deputy
 }
 
+/// As [`with_client`], for an app that knows device codes besides.
+pub async fn with_device(peer: &Peer) -> Deputy {
+    let deputy = Deputy::new(&[peer.address()]);
+    let issuer = peer.issuer();
+    let device = format!("[methods.oauth.oauth2]\ndevice-url = \"{issuer}/device/auth\"");
+    deputy.install(&oidc_app(issuer).replace("[methods.oauth.oauth2]", &device));
+    let client = deputy.json_with(&["client", "set", "oidc", "--id", CLIENT_ID], CLIENT_SECRET.as_bytes());
+    peer.register(CLIENT_ID, CLIENT_SECRET, &text(&client, "redirect_uri")).await;
+    deputy
+}
+
 /// Starts `connect` and gives it with its authorize URL.
 #[track_caller]
 pub fn begin(deputy: &Deputy, arguments: &[&str]) -> (Running, String) {

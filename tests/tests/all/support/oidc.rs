@@ -54,7 +54,7 @@ impl Peer {
     pub async fn register(&self, id: &str, secret: &str, redirect_uri: &str) {
         let metadata = json!({
             "redirect_uris": [redirect_uri],
-            "grant_types": ["authorization_code", "refresh_token"],
+            "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
             "response_types": ["code"],
             "token_endpoint_auth_method": "client_secret_basic",
             "scope": "openid offline_access email api:read api:write",
@@ -113,6 +113,35 @@ impl Peer {
         self.walk(&mut browser, abort).await.url
     }
 
+    /// Opens the page of a device code, confirms the code, signs in as `login` and allows the access.
+    pub async fn enter_code(&self, page: &str, login: &str) {
+        let mut browser = Browser::new();
+        let confirm = self.submit_code(&mut browser, page).await;
+        let page = browser.post(action(&confirm), &pairs(&hidden(&confirm))).await;
+        let form = self.walk(&mut browser, page.location.expect("a way on")).await;
+        let page = browser.post(action(&form), &[("prompt", "login"), ("login", login), ("password", "any")]).await;
+        let form = self.walk(&mut browser, page.location.expect("a way on")).await;
+        let page = browser.post(action(&form), &[("prompt", "consent")]).await;
+        self.walk(&mut browser, page.location.expect("a way on")).await;
+    }
+
+    /// As [`enter_code`](Self::enter_code), but the person says no.
+    pub async fn refuse_code(&self, page: &str) {
+        let mut browser = Browser::new();
+        let confirm = self.submit_code(&mut browser, page).await;
+        let mut fields = hidden(&confirm);
+        fields.retain(|(name, _)| name != "confirm");
+        fields.push(("abort".to_owned(), "yes".to_owned()));
+        browser.post(action(&confirm), &pairs(&fields)).await;
+    }
+
+    /// The page that asks whether the code is the right one.
+    async fn submit_code(&self, browser: &mut Browser, page: &str) -> Page {
+        // A form that a browser submits by itself.
+        let form = self.walk(browser, Url::parse(page).expect("a page for the code")).await;
+        browser.post(action(&form), &pairs(&hidden(&form))).await
+    }
+
     /// Follows redirects inside the server, up to a form or to the first address outside.
     async fn walk(&self, browser: &mut Browser, mut url: Url) -> Page {
         for _ in 0..10 {
@@ -144,4 +173,14 @@ fn action(page: &Page) -> Url {
     let action = page.body.split("action=\"").nth(1).and_then(|rest| rest.split('"').next());
     let action = action.unwrap_or_else(|| panic!("no form at {}: {}", page.url, page.body));
     page.url.join(action).expect("a URL")
+}
+
+fn hidden(page: &Page) -> Vec<(String, String)> {
+    let value = |text: &str, name: &str| Some(text.split(&format!("{name}=\"")).nth(1)?.split('"').next()?.to_owned());
+    let inputs = page.body.split("<input").skip(1).filter(|input| input.contains("type=\"hidden\""));
+    inputs.filter_map(|input| Some((value(input, "name")?, value(input, "value")?))).collect()
+}
+
+fn pairs(fields: &[(String, String)]) -> Vec<(&str, &str)> {
+    fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
