@@ -12,6 +12,8 @@ mod sources;
 
 const APPS: &str = "../app-plugins";
 const WIT: &str = "../wit/app/0.1.0/app.wit";
+/// How a declaration becomes a component: the pack holds the hashes of components, not their bytes.
+const IMAGE: &str = "declaration/src/image.rs";
 /// The step of `deputy demo`.
 const DEMO_STEP: &str = "../target/guests/components/demo_step.wasm";
 const GUESTS: &str = "../target/guests";
@@ -22,10 +24,10 @@ const FROM_SOURCE: &str = "../../../target/pack";
 
 fn main() {
     let (pack, sidecar) = (format!("{PACKS}/{}", sources::PACK), format!("{PACKS}/{}", sources::SIDECAR));
-    for path in [APPS, WIT, &pack, &sidecar, "build.rs", "declaration/src/pack/sources.rs"] {
+    for path in [APPS, WIT, IMAGE, &pack, &sidecar, "build.rs", "declaration/src/pack/sources.rs"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    match stale(Path::new(APPS), Path::new(WIT), Path::new(&pack), Path::new(&sidecar)) {
+    match stale(Path::new(APPS), &[Path::new(WIT), Path::new(IMAGE)], Path::new(&pack), Path::new(&sidecar)) {
         None => println!("cargo::rustc-env=DEPUTY_PACK={FROM_SOURCE}/{}", sources::PACK),
         Some(reason) => println!("cargo::error={reason}; run: cargo xtask build"),
     }
@@ -65,14 +67,15 @@ fn stale_runner(built: &Path, sidecar: &Path) -> Option<String> {
 }
 
 /// Why the pack cannot be used as it is.
-fn stale(apps: &Path, wit: &Path, pack: &Path, sidecar: &Path) -> Option<String> {
+fn stale(apps: &Path, contract: &[&Path], pack: &Path, sidecar: &Path) -> Option<String> {
     if !pack.is_file() {
         return Some("the built-in apps are not packed yet (target/pack/apps.pack is missing)".to_owned());
     }
     let Ok(old) = std::fs::read_to_string(sidecar) else {
         return Some("target/pack/apps.pack.sources is missing".to_owned());
     };
-    let new = match std::fs::read(wit).and_then(|wit| sources::fingerprint(apps, &wit)) {
+    let contract = contract.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>();
+    let new = match contract.and_then(|contract| sources::fingerprint(apps, &contract.concat())) {
         Ok(new) => new,
         Err(error) => return Some(format!("the sources of the built-in apps cannot be read: {error}")),
     };

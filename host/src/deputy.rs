@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use accounts::*;
 pub use actions::{ActionDetail, ActionList, ActionRun, ActionSends, ActionSummary, PropDetail};
-pub use apps::{AppBuilt, AppDetail, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
+pub use apps::{AppBuilt, AppChecked, AppDetail, AppFilter, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail};
 pub use error::{Error, Problem};
 pub use hooks::{HookAnswer, HookRequest, Serving};
 pub use requests::CallRun;

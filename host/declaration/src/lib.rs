@@ -8,6 +8,7 @@
 pub mod draft;
 pub mod image;
 pub mod inspect;
+pub mod lint;
 pub mod pack;
 pub mod source;
 mod suggest;
@@ -19,3 +20,7 @@ pub use suggest::nearest;
 
 /// The contract that apps are built for.
 pub const WIT: &str = include_str!("../../../wit/app/0.1.0/app.wit");
+
+/// What a pack's bytes follow from besides the apps: with another contract or another layout of a component, a pack is
+/// stale.
+pub const PACKED_BY: &str = concat!(include_str!("../../../wit/app/0.1.0/app.wit"), include_str!("image.rs"));

@@ -96,6 +96,17 @@ choice!(#[allow(clippy::large_enum_variant)] AuthKind {
     Exchange(Exchange),
 });
 
+impl AuthKind {
+    /// What people filter by.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::OAuth2Code(_) => "oauth2",
+            Self::Exchange(_) => "exchange",
+        }
+    }
+}
+
 record!(Call {
     method: String,
     url: Template,

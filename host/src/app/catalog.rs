@@ -39,9 +39,15 @@ pub struct AppSummary {
     pub slug: String,
     pub name: String,
     pub summary: String,
+    pub categories: Vec<String>,
     /// Ids, best first.
     pub methods: Vec<String>,
+    /// `oauth2`, `keys` or `exchange`, one for each of `methods`.
+    pub kinds: Vec<String>,
     pub evidence: EvidenceLevel,
+    /// The day of the evidence.
+    pub evidence_date: String,
+    pub logo: bool,
     pub hash: String,
     pub builtin: bool,
 }
@@ -114,8 +120,12 @@ impl Catalog {
                 slug: entry.slug.to_owned(),
                 name: entry.name.to_owned(),
                 summary: entry.summary.to_owned(),
+                categories: entry.categories().map(str::to_owned).collect(),
                 methods: entry.methods().map(str::to_owned).collect(),
+                kinds: entry.kinds().map(str::to_owned).collect(),
                 evidence: entry.level,
+                evidence_date: entry.date.to_owned(),
+                logo: entry.logo,
                 hash: entry_hash(&entry),
                 builtin: true,
             });
@@ -129,8 +139,12 @@ impl Catalog {
             all.push(AppSummary {
                 name: app.name.clone(),
                 summary: app.summary.clone(),
+                categories: app.categories.clone(),
                 methods: app.methods.iter().map(|method| method.id.clone()).collect(),
+                kinds: app.methods.iter().map(|method| method.kind.word().to_owned()).collect(),
                 evidence: app.evidence.level,
+                evidence_date: app.evidence.date.clone(),
+                logo: app.logo.is_some(),
                 hash: name.hash,
                 builtin: false,
                 slug,
@@ -138,6 +152,11 @@ impl Catalog {
         }
         all.sort_by(|one, other| one.slug.cmp(&other.slug));
         Ok(all)
+    }
+
+    /// Whether the name belongs to the binary, so that nobody else can install under it.
+    pub fn reserved(&self, slug: &str) -> Result<bool, AppError> {
+        Ok(self.pack.find(slug)?.is_some())
     }
 
     /// The version that the name stands for now.
@@ -205,7 +224,7 @@ impl Catalog {
     /// another version of them.
     pub fn keep(&self, hash: &str) -> Result<(), AppError> {
         match self.packed(hash)? {
-            Some(entry) => self.files.put(hash, entry.component, entry.declaration),
+            Some(entry) => self.files.put(hash, &entry.component()?, &entry.declaration()?),
             None => self.installed(hash).map(|_| ()),
         }
     }
@@ -239,7 +258,7 @@ impl Catalog {
     fn builtin(&self, hash: String, entry: &Entry<'_>) -> Result<Pinned, AppError> {
         let app = match self.known(&hash) {
             Some(app) => app,
-            None => self.remember(&hash, parse(entry.declaration)?),
+            None => self.remember(&hash, parse(&entry.declaration()?)?),
         };
         Ok(Pinned { hash, app, builtin: true })
     }

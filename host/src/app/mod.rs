@@ -11,6 +11,7 @@ mod catalog;
 mod difference;
 mod error;
 mod files;
+mod search;
 #[cfg(test)]
 mod tests;
 pub mod words;
@@ -18,3 +19,4 @@ pub mod words;
 pub use catalog::{AppSummary, Catalog, Declarer, Installed, Pinned, declared, hash};
 pub use difference::{Difference, differences};
 pub use error::AppError;
+pub use search::{Filter, search};

@@ -4,14 +4,22 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::output::{BOLD, DIM, GOOD, Output, table};
+use super::output::{BAD, BOLD, DIM, GOOD, Output, printable, table};
 use super::{Done, Error};
-use crate::deputy::{AppDetail, AppSource, Caller, Deputy};
+use crate::deputy::{AppDetail, AppFilter, AppList, AppSource, Caller, Deputy};
 
 #[derive(Subcommand)]
 pub enum Command {
     /// The apps installed, built in or by you
-    List,
+    List(Filters),
+    /// Find an app by name, category or what it is for
+    Search {
+        /// All of them must be found; slips of the keyboard are forgiven
+        #[arg(required = true)]
+        words: Vec<String>,
+        #[command(flatten)]
+        filters: Filters,
+    },
     /// What an app declares: methods, scopes, inputs, reach, rules
     Show {
         /// The app's slug, such as `github`
@@ -29,6 +37,9 @@ pub enum Command {
     Check {
         /// An app.toml, a folder that holds one, or a component
         path: PathBuf,
+        /// Fail when there is a warning
+        #[arg(long)]
+        deny_warnings: bool,
     },
     /// Test an app against a provider made from its own declaration; nothing leaves this machine
     #[cfg(feature = "conformance")]
@@ -49,23 +60,36 @@ pub enum Command {
     Remove { app: String },
 }
 
+#[derive(clap::Args)]
+pub struct Filters {
+    /// Only apps of this category
+    #[arg(long)]
+    category: Option<String>,
+    /// Only apps with such a method: oauth2, keys or exchange
+    #[arg(long, value_name = "KIND")]
+    method: Option<String>,
+    /// Only apps with at least this evidence: facts, checked or verified
+    #[arg(long, value_name = "LEVEL")]
+    evidence: Option<String>,
+}
+
+impl From<Filters> for AppFilter {
+    fn from(filters: Filters) -> Self {
+        Self { category: filters.category, method: filters.method, evidence: filters.evidence }
+    }
+}
+
 pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
     match command {
-        Command::List => {
-            let list = deputy.app_list(caller).await?;
-            output.emit(&list, || {
-                let rows = list.apps.iter().map(|app| {
-                    let methods = app.methods.join(", ");
-                    [
-                        app.slug.clone(),
-                        app.name.clone(),
-                        methods,
-                        format!("{:?}", app.evidence).to_lowercase(),
-                        app.summary.clone(),
-                    ]
-                });
-                let rows: Vec<_> = rows.collect();
-                table(["APP", "NAME", "METHODS", "EVIDENCE", "SUMMARY"], &rows)
+        Command::List(filters) => {
+            let list = deputy.app_list(caller, filters.into()).await?;
+            output.emit(&list, || listed(&list))?;
+        }
+        Command::Search { words, filters } => {
+            let list = deputy.app_search(caller, &words, filters.into()).await?;
+            output.emit(&list, || match list.apps.is_empty() {
+                true => "no app holds all of these words; see all of them: deputy app list".to_owned(),
+                false => listed(&list),
             })?;
         }
         Command::Show { app } => {
@@ -85,9 +109,26 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 format!("{GOOD}built{GOOD:#} {} ({} bytes, sha256 {})", to.display(), built.component.len(), built.hash)
             })?;
         }
-        Command::Check { path } => {
-            let detail = deputy.app_check(caller, AppSource::read(&path)?).await?;
-            output.emit(&detail, || format!("{GOOD}ok{GOOD:#}\n{}", describe(&detail)))?;
+        Command::Check { path, deny_warnings } => {
+            let checked = deputy.app_check(caller, AppSource::read(&path)?).await?;
+            output.emit(&checked, || {
+                let mut text = format!("{GOOD}ok{GOOD:#}\n{}", describe(&checked.detail));
+                if checked.reserved {
+                    let slug = &checked.detail.slug;
+                    text.push_str(&format!("{BAD}reserved{BAD:#}: `{slug}` is a built-in app; install this one under another slug\n"));
+                }
+                for warning in &checked.warnings {
+                    let place = format!("{}:{}:{}", warning.file, warning.line, warning.column);
+                    text.push_str(&format!("{BOLD}warning{BOLD:#} {place}: {}\n", printable(&warning.message)));
+                    if let Some(help) = &warning.help {
+                        text.push_str(&format!("  {DIM}help:{DIM:#} {}\n", printable(help)));
+                    }
+                }
+                text
+            })?;
+            if deny_warnings && !checked.warnings.is_empty() {
+                return Ok(Done::Failed);
+            }
         }
         #[cfg(feature = "conformance")]
         Command::Test { app, all } => {
@@ -118,15 +159,29 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
     Ok(Done::Ok)
 }
 
+fn listed(list: &AppList) -> String {
+    let rows: Vec<_> = list
+        .apps
+        .iter()
+        .map(|app| {
+            let level = format!("{:?}", app.evidence).to_lowercase();
+            [app.slug.clone(), app.name.clone(), app.methods.join(", "), level, app.summary.clone()]
+        })
+        .collect();
+    table(["APP", "NAME", "METHODS", "EVIDENCE", "SUMMARY"], &rows)
+}
+
 /// An app on one screen.
 fn describe(detail: &AppDetail) -> String {
     let app = &detail.app;
     let mut text = format!("{BOLD}{}{BOLD:#} ({})\n{}\n", app.name, app.slug, app.summary);
     let mut fact = |name: &str, value: String| {
         if !value.is_empty() {
-            text.push_str(&format!("  {DIM}{name:<9}{DIM:#} {value}\n"));
+            text.push_str(&format!("  {DIM}{name:<10}{DIM:#} {value}\n"));
         }
     };
+    fact("categories", app.categories.join(", "));
+    fact("homepage", app.homepage.clone().unwrap_or_default());
     fact("docs", app.docs.clone().unwrap_or_default());
     fact("evidence", format!("{} ({}, {})", detail.evidence, app.evidence.date, app.evidence.source));
     fact("reach", detail.reach.join(", "));

@@ -2,17 +2,60 @@
 
 use std::path::Path;
 
+use deputy_declaration::lint;
 use deputy_declaration::source::Beside;
-use deputy_declaration::types::{App, AuthKind, Origin, Scope, Setup};
+use deputy_declaration::types::{App, AuthKind, EvidenceLevel, Origin, Scope, Setup};
 use serde::Serialize;
 
 use super::actions::{ActionSummary, summary};
 use super::{Caller, Deputy, Error, Problem};
-use crate::app::{self, AppSummary, Difference, words};
+use crate::app::{self, AppSummary, Difference, Filter, words};
 
 #[derive(Debug, Serialize)]
 pub struct AppList {
     pub apps: Vec<AppSummary>,
+}
+
+/// What a listing is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct AppFilter {
+    pub category: Option<String>,
+    /// `oauth2`, `keys` or `exchange`
+    pub method: Option<String>,
+    /// At least this level: `facts`, `checked` or `verified`.
+    pub evidence: Option<String>,
+}
+
+impl AppFilter {
+    fn read(self) -> Result<Filter, Error> {
+        let wrong = |what: &str, given: &str, words: &str| {
+            Error::new("usage", format!("no app has the {what} `{given}`")).with_fix(format!("one of {words}"))
+        };
+        if let Some(method) = self.method.as_deref()
+            && !["oauth2", "keys", "exchange"].contains(&method)
+        {
+            return Err(wrong("kind of method", method, "oauth2, keys, exchange"));
+        }
+        let evidence = match self.evidence.as_deref() {
+            None => None,
+            Some("facts") => Some(EvidenceLevel::Facts),
+            Some("checked") => Some(EvidenceLevel::Checked),
+            Some("verified") => Some(EvidenceLevel::Verified),
+            Some(other) => return Err(wrong("evidence level", other, "facts, checked, verified")),
+        };
+        Ok(Filter { category: self.category, method: self.method, evidence })
+    }
+}
+
+/// An app that passed every check, and what the lints say of its source.
+#[derive(Debug, Serialize)]
+pub struct AppChecked {
+    #[serde(flatten)]
+    pub detail: AppDetail,
+    /// Of an `app.toml`; a component has no text to warn about.
+    pub warnings: Vec<Problem>,
+    /// The slug belongs to a built-in app: this one cannot be installed under it.
+    pub reserved: bool,
 }
 
 /// An app from a file: its source, or a component.
@@ -115,8 +158,17 @@ pub struct AppRemoved {
 }
 
 impl Deputy {
-    pub async fn app_list(&self, _caller: &Caller) -> Result<AppList, Error> {
-        Ok(AppList { apps: self.catalog.list()? })
+    pub async fn app_list(&self, _caller: &Caller, filter: AppFilter) -> Result<AppList, Error> {
+        let filter = filter.read()?;
+        let mut apps = self.catalog.list()?;
+        apps.retain(|app| filter.lets(app));
+        Ok(AppList { apps })
+    }
+
+    /// The apps that hold all words, best first.
+    pub async fn app_search(&self, caller: &Caller, words: &[String], filter: AppFilter) -> Result<AppList, Error> {
+        let listed = self.app_list(caller, filter).await?;
+        Ok(AppList { apps: app::search(listed.apps, words) })
     }
 
     pub async fn app_show(&self, _caller: &Caller, slug: &str) -> Result<AppDetail, Error> {
@@ -131,12 +183,20 @@ impl Deputy {
         Ok(AppBuilt { slug: app.slug, hash, component })
     }
 
-    /// Everything that `app_install` checks, without installing.
-    pub async fn app_check(&self, _caller: &Caller, source: AppSource) -> Result<AppDetail, Error> {
+    /// Everything that `app_install` checks, and the lints, without installing.
+    pub async fn app_check(&self, _caller: &Caller, source: AppSource) -> Result<AppChecked, Error> {
+        let mut warnings = Vec::new();
+        if let AppSource::Toml { file, text, beside } = &source
+            && let Ok(app) = deputy_declaration::source::parse_with(file, text, beside)
+        {
+            warnings = lint::one(lint::Source { file, text, app: &app }).into_iter().map(problem).collect();
+        }
         let component = component(source)?;
         let app = app::declared(&component, self.apps_engine()?)?;
         let hash = app::hash(&component, &app)?;
-        Ok(detail(app, hash, false))
+        // The very bytes of the built-in app may bear its name.
+        let reserved = self.catalog.reserved(&app.slug)? && self.catalog.current(&app.slug)?.hash != hash;
+        Ok(AppChecked { detail: detail(app, hash, false), warnings, reserved })
     }
 
     pub async fn app_install(&self, _caller: &Caller, source: AppSource) -> Result<AppInstalled, Error> {
@@ -163,17 +223,7 @@ fn component(source: AppSource) -> Result<Vec<u8>, Error> {
         AppSource::Toml { file, text, beside } => (file, text, beside),
     };
     let app = deputy_declaration::source::parse_with(&file, &text, &beside).map_err(|problems| {
-        let problems: Vec<_> = problems
-            .0
-            .into_iter()
-            .map(|problem| Problem {
-                file: problem.file,
-                line: problem.line,
-                column: problem.column,
-                message: problem.message,
-                help: problem.help,
-            })
-            .collect();
+        let problems: Vec<_> = problems.into_iter().map(problem).collect();
         let count = problems.len();
         let message = format!("{file} has {count} problem{}", if count == 1 { "" } else { "s" });
         Error { problems, ..Error::new("app_invalid", message) }
@@ -181,19 +231,21 @@ fn component(source: AppSource) -> Result<Vec<u8>, Error> {
     deputy_declaration::image::component(&app).map_err(|error| Error::new("app_unbuildable", error.to_string()))
 }
 
+fn problem(problem: deputy_declaration::source::Problem) -> Problem {
+    let deputy_declaration::source::Problem { file, line, column, message, help, .. } = problem;
+    Problem { file, line, column, message, help }
+}
+
 fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
     let methods = app.methods.iter().map(|method| {
-        let (kind, scopes) = match &method.kind {
-            AuthKind::Keys => ("keys", Vec::new()),
-            AuthKind::Exchange(_) => ("exchange", Vec::new()),
-            AuthKind::OAuth2Code(oauth2) => {
-                ("oauth2", oauth2.scope_lists.iter().flat_map(|list| list.scopes.clone()).collect())
-            }
+        let scopes = match &method.kind {
+            AuthKind::OAuth2Code(oauth2) => oauth2.scope_lists.iter().flat_map(|list| list.scopes.clone()).collect(),
+            AuthKind::Keys | AuthKind::Exchange(_) => Vec::new(),
         };
         MethodDetail {
             id: method.id.clone(),
             label: method.label.clone(),
-            kind,
+            kind: method.kind.word(),
             help: method.help.clone(),
             docs: method.docs.clone(),
             setup: method.setup.clone(),

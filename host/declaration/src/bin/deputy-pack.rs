@@ -1,4 +1,5 @@
-//! `deputy-pack <app-plugins folder> <out folder>`: builds every app and packs them for the binary.
+//! `deputy-pack <app-plugins folder> <out folder> [--lint]`: builds every app and packs them for the binary. With
+//! `--lint` it prints what the lints say of the apps, and fails when they say anything.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,9 +7,11 @@ use std::process::ExitCode;
 use deputy_declaration::pack;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let lint = arguments.last().is_some_and(|last| last == "--lint");
+    arguments.truncate(arguments.len() - usize::from(lint));
     let [apps, out] = &arguments[..] else {
-        eprintln!("usage: deputy-pack <app-plugins folder> <out folder>");
+        eprintln!("usage: deputy-pack <app-plugins folder> <out folder> [--lint]");
         return ExitCode::from(2);
     };
     let written = pack::build(Path::new(apps)).and_then(|built| {
@@ -18,7 +21,14 @@ fn main() -> ExitCode {
     match written {
         Ok((built, path)) => {
             println!("{} apps, {} bytes: {}", built.apps, built.bytes.len(), path.display());
-            ExitCode::SUCCESS
+            if !lint || built.warnings.is_empty() {
+                return ExitCode::SUCCESS;
+            }
+            for warning in &built.warnings {
+                eprintln!("{warning}");
+            }
+            eprintln!("{} warnings", built.warnings.len());
+            ExitCode::FAILURE
         }
         Err(error) => {
             eprintln!("{error}");

@@ -5,8 +5,9 @@ use super::*;
 fn folder(apps: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in apps {
-        fs::create_dir(folder.path().join(name)).unwrap();
-        fs::write(folder.path().join(name).join("app.toml"), text).unwrap();
+        let app = folder.path().join(&name[..1]).join(name);
+        fs::create_dir_all(&app).unwrap();
+        fs::write(app.join("app.toml"), text).unwrap();
     }
     fs::write(folder.path().join("README.md"), "not an app").unwrap();
     folder
@@ -31,8 +32,9 @@ fn every_app_is_found_by_its_slug() {
         let app = crate::source::parse("app.toml", text).unwrap();
         assert_eq!(entry.slug, *slug);
         assert_eq!(entry.methods().collect::<Vec<_>>(), ["key"]);
-        assert_eq!(serde_json::from_slice::<crate::types::App>(entry.declaration).unwrap(), app);
-        assert_eq!(entry.component, crate::image::component(&app).unwrap());
+        assert_eq!(serde_json::from_slice::<crate::types::App>(&entry.declaration().unwrap()).unwrap(), app);
+        assert_eq!(entry.kinds().collect::<Vec<_>>(), ["keys"]);
+        assert_eq!(entry.component().unwrap(), crate::image::component(&app).unwrap());
     }
     for absent in ["", "a", "banana", "zzz"] {
         assert_eq!(pack.find(absent).unwrap(), None, "{absent}");
@@ -47,7 +49,7 @@ fn the_problems_of_all_apps_come_together() {
     let messages: Vec<_> = problems.0.iter().map(|problem| problem.message.as_str()).collect();
     assert_eq!(
         messages,
-        ["the app lacks `summary`", "an app has no key `sumary`", "the folder is called `misplaced`, the app `other`"]
+        ["the app lacks `summary`", "an app has no key `sumary`", "the app `other` stands in the folder `m/misplaced`"]
     );
 }
 
@@ -78,14 +80,14 @@ fn the_sidecar_tells_which_source_changed() {
     let built = build(folder.path()).unwrap();
     write(&built, out.path()).unwrap();
     let old = fs::read_to_string(out.path().join(sources::SIDECAR)).unwrap();
-    let now = || sources::fingerprint(folder.path(), crate::WIT.as_bytes()).unwrap();
+    let now = || sources::fingerprint(folder.path(), crate::PACKED_BY.as_bytes()).unwrap();
     assert_eq!(sources::first_difference(&old, &now()), None);
-    fs::write(folder.path().join("other/app.toml"), "changed").unwrap();
-    assert_eq!(sources::first_difference(&old, &now()).as_deref(), Some("other/app.toml"));
-    fs::remove_file(folder.path().join("other/app.toml")).unwrap();
-    assert_eq!(sources::first_difference(&old, &now()).as_deref(), Some("other/app.toml"));
+    fs::write(folder.path().join("o/other/app.toml"), "changed").unwrap();
+    assert_eq!(sources::first_difference(&old, &now()).as_deref(), Some("o/other/app.toml"));
+    fs::remove_file(folder.path().join("o/other/app.toml")).unwrap();
+    assert_eq!(sources::first_difference(&old, &now()).as_deref(), Some("o/other/app.toml"));
     let wit = sources::fingerprint(folder.path(), b"another contract").unwrap();
-    assert_eq!(sources::first_difference(&now(), &wit).as_deref(), Some("app.wit"));
+    assert_eq!(sources::first_difference(&now(), &wit).as_deref(), Some("contract"));
 }
 
 #[test]
@@ -96,13 +98,15 @@ fn the_built_in_apps_are_sound_components() {
     let mut actions = 0;
     for entry in pack.entries() {
         let entry = entry.unwrap();
-        assert_eq!(crate::inspect::inspect(entry.component), Ok(()), "{}", entry.slug);
-        let app: crate::types::App = serde_json::from_slice(entry.declaration).unwrap();
-        assert_eq!(entry.component, crate::image::component(&app).unwrap(), "{}", entry.slug);
+        assert_eq!(crate::inspect::inspect(&entry.component().unwrap()), Ok(()), "{}", entry.slug);
+        let app: crate::types::App = serde_json::from_slice(&entry.declaration().unwrap()).unwrap();
+        assert_eq!(entry.component().unwrap(), crate::image::component(&app).unwrap(), "{}", entry.slug);
         assert!(app.actions.iter().all(|action| action.docs.is_some()), "{}: each action names its page", entry.slug);
         actions += app.actions.len();
     }
     assert!(actions >= 24, "{actions}");
+    let warnings: Vec<_> = built.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.is_empty(), "{}", warnings.join("\n"));
 }
 
 #[test]
@@ -112,14 +116,37 @@ fn a_script_beside_an_app_is_packed_and_remembered() {
     let Err(BuildError::Problems(problems)) = build(folder.path()) else { panic!("the script is missing") };
     assert!(problems.0[0].message.starts_with("cannot read `run.mjs`"), "{problems}");
 
-    let script = folder.path().join("acme/run.mjs");
+    let script = folder.path().join("a/acme/run.mjs");
     fs::write(&script, "export default async () => 1").unwrap();
     let built = build(folder.path()).unwrap();
     let entry = Pack::open(&built.bytes).unwrap().find("acme").unwrap().unwrap();
-    let app: crate::types::App = serde_json::from_slice(entry.declaration).unwrap();
+    let app: crate::types::App = serde_json::from_slice(&entry.declaration().unwrap()).unwrap();
     assert_eq!(app.actions[0].work, crate::types::ActionWork::Script("export default async () => 1".into()));
     assert_eq!(sources::first_difference(&built.sources, &build(folder.path()).unwrap().sources), None);
     fs::write(&script, "export default async () => 2").unwrap();
     let changed = build(folder.path()).unwrap().sources;
-    assert_eq!(sources::first_difference(&built.sources, &changed).as_deref(), Some("acme/run.mjs"));
+    assert_eq!(sources::first_difference(&built.sources, &changed).as_deref(), Some("a/acme/run.mjs"));
+}
+
+#[test]
+fn an_app_under_the_wrong_letter_is_an_error_and_families_are_no_apps() {
+    let folder = folder(&[("acme", &text("acme"))]);
+    fs::create_dir_all(folder.path().join("_families/shared")).unwrap();
+    fs::write(folder.path().join("_families/acme.toml"), "docs = \"https://acme.example\"").unwrap();
+    fs::write(folder.path().join("_families/shared/app.toml"), "no app").unwrap();
+    let built = build(folder.path()).unwrap();
+    assert_eq!(built.apps, 1);
+    fs::write(folder.path().join("_families/acme.toml"), "docs = \"https://other.example\"").unwrap();
+    let changed = build(folder.path()).unwrap().sources;
+    assert_eq!(sources::first_difference(&built.sources, &changed).as_deref(), Some("_families/acme.toml"));
+
+    for wrong in ["b/acme", "acme", "a/other"] {
+        let moved = folder.path().join(wrong);
+        fs::create_dir_all(&moved).unwrap();
+        fs::write(moved.join("app.toml"), text("acme")).unwrap();
+        let Err(BuildError::Problems(problems)) = build(folder.path()) else { panic!("{wrong} is no place for it") };
+        assert_eq!(problems.0[0].message, format!("the app `acme` stands in the folder `{wrong}`"));
+        assert_eq!(problems.0[0].help.as_deref(), Some("move it to `a/acme`"));
+        fs::remove_dir_all(moved).unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use super::beside::Beside;
 use super::family::Texts;
 use super::inputs::inputs;
 use super::reader::{DECLARE_INPUT, Entry, Names, Reader, Table, entries, join};
-use super::{actions, method, pagination, signals};
+use super::{actions, method, pagination, signals, waivers};
 use crate::template::{declared_origin, shape};
 use crate::types::{
     App, DefaultHeader, Evidence, EvidenceLevel, Input, LabelOrigin, Origin, Param, Part, Reach, Template, TestRequest,
@@ -22,6 +22,7 @@ const APP: [&str; 17] = [
     "homepage",
     "docs",
     "evidence",
+    "lint",
     "inputs",
     "methods",
     "base",
@@ -44,6 +45,8 @@ pub(super) fn read(reader: &mut Reader<'_>, texts: &Texts, beside: &Beside) -> O
         reader.fault(value.span(), message, None);
     }
     reader.known(&root, "an app", &APP);
+    // Only the lints want them; here they must be well written.
+    waivers::check(reader, &root);
     let inputs = root.get("inputs").map_or_else(Vec::new, |value| inputs(reader, value));
     let input_names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
     let names = Names { inputs: &input_names, tokens: &[], host: &[], declare: DECLARE_INPUT };

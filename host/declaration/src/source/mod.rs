@@ -22,6 +22,7 @@ mod request;
 mod rules;
 mod signals;
 mod tokens;
+pub(crate) mod waivers;
 
 use std::fmt;
 use std::ops::Range;
