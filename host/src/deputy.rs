@@ -6,6 +6,8 @@ mod accounts;
 mod actions;
 mod app_hooks;
 mod apps;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod control;
 mod drafts;
 mod error;

@@ -6,6 +6,9 @@ pub mod cli;
 pub mod deputy;
 pub mod server;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub mod account;
 pub mod app;
 pub mod auth;

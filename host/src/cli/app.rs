@@ -44,6 +44,16 @@ pub enum Command {
     },
     /// Draft an app.toml from an OpenAPI document, a Postman collection or a curl command
     Import(Import),
+    /// Test an app against a provider made from its own declaration; nothing leaves this machine
+    #[cfg(feature = "conformance")]
+    Test {
+        /// The slug of an app, an app.toml, a folder that holds one, or a component
+        #[arg(required_unless_present = "all")]
+        app: Option<String>,
+        /// Every app there is
+        #[arg(long, conflicts_with = "app")]
+        all: bool,
+    },
     /// Install an app from an app.toml or a component
     Install {
         /// An app.toml, a folder that holds one, or a component
@@ -125,6 +135,10 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
             if deny_warnings && !checked.warnings.is_empty() {
                 return Ok(Done::Failed);
             }
+        }
+        #[cfg(feature = "conformance")]
+        Command::Test { app, all } => {
+            return super::app_test::run(app.filter(|_| !all), deputy, caller, output).await;
         }
         Command::Install { path } => {
             let installed = deputy.app_install(caller, AppSource::read(&path)?).await?;

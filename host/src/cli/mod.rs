@@ -6,6 +6,8 @@ mod account;
 mod action;
 mod app;
 mod app_import;
+#[cfg(feature = "conformance")]
+mod app_test;
 mod client;
 mod connect;
 #[cfg(feature = "demo")]

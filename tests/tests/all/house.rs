@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "cli",
     "server",
     "deputy",
+    "conformance",
     "workflow",
     "step",
     "account",
