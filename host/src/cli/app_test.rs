@@ -13,7 +13,9 @@ pub async fn run(app: Option<String>, deputy: &Deputy, caller: &Caller, output: 
     match app {
         Some(app) if Path::new(&app).exists() => apps.push(AppTest::Source(AppSource::read(Path::new(&app))?)),
         Some(app) => apps.push(AppTest::Known(app)),
-        None => apps.extend(deputy.app_list(caller, AppFilter::default()).await?.apps.into_iter().map(|app| AppTest::Known(app.slug))),
+        None => apps.extend(
+            deputy.app_list(caller, AppFilter::default()).await?.apps.into_iter().map(|app| AppTest::Known(app.slug)),
+        ),
     }
     let total = apps.len();
     let mut ended = 0;

@@ -3,9 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use deputy_declaration::template;
-use deputy_declaration::types::{
-    App, AuthMethod, Discovery, DiscoveryRequest, Input, InputSource, Part, Rule, RuleSet, Signer, Template,
-};
+use deputy_declaration::types::{App, AuthMethod, Discovery, InputSource, Part, Rule, RuleSet, Signer, Template};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
@@ -15,33 +13,36 @@ use super::wanted::{Content, Pairs, Wanted, put};
 
 /// What the host asks while it connects: whose account it is, and the inputs that the provider says.
 pub(super) fn at_connect(app: &App, state: &State) -> Vec<Expected> {
-    let asked = app.inputs.iter().filter_map(|input| match &input.source {
-        InputSource::Discovered(Discovery::Request(request)) => discovery(state, input, request),
-        _ => None,
-    });
-    asked.chain(test(app)).collect()
-}
-
-fn discovery(state: &State, input: &Input, request: &DiscoveryRequest) -> Option<Expected> {
-    let value = Value::from(state.inputs.get(&input.name)?.as_str());
-    let mut item = json!({});
-    put(&mut item, &request.value, value);
-    if let Some(label) = request.label.as_ref().filter(|label| **label != request.value) {
-        put(&mut item, label, Value::from("Conformance"));
+    let mut asked: Vec<Expected> = Vec::new();
+    for input in &app.inputs {
+        let InputSource::Discovered(Discovery::Request(request)) = &input.source else { continue };
+        let Ok(target) = template::render_public(&request.url, &state.inputs) else { continue };
+        // One answer may say several things.
+        let same = |known: &Expected| known.target == target && known.rule_set == request.identity;
+        let at = asked.iter().position(same).unwrap_or_else(|| {
+            asked.push(Expected {
+                method: "GET".to_owned(),
+                target,
+                headers: Vec::new(),
+                body: Vec::new(),
+                rule_set: request.identity.clone(),
+                answer: json!({}),
+            });
+            asked.len() - 1
+        });
+        let item = |place: &str| {
+            format!("{}{place}", request.items.as_ref().map(|items| format!("{items}/0")).unwrap_or_default())
+        };
+        let answer = &mut asked[at].answer;
+        if let Some(label) = &request.label {
+            put(answer, &item(label), Value::from("Conformance"));
+        }
+        if let Some(value) = state.inputs.get(&input.name) {
+            put(answer, &item(&request.value), Value::from(value.as_str()));
+        }
     }
-    let mut answer = json!({});
-    match &request.items {
-        Some(items) => put(&mut answer, items, json!([item])),
-        None => answer = item,
-    }
-    Some(Expected {
-        method: "GET".to_owned(),
-        target: template::render_public(&request.url, &state.inputs).ok()?,
-        headers: Vec::new(),
-        body: Vec::new(),
-        rule_set: request.identity.clone(),
-        answer,
-    })
+    asked.extend(test(app));
+    asked
 }
 
 fn test(app: &App) -> Option<Expected> {
@@ -71,26 +72,30 @@ pub(super) fn candidates(
     for expected in &state.expected {
         // A base that hangs on what is still to be found is no place yet.
         let Ok(base) = template::base(&fake.app, &state.inputs) else { continue };
-        let set = rule_set(method, state, expected.rule_set.as_deref())?;
+        // Before the login no rule has its tokens.
+        let Some(set) = rule_set(method, state, expected.rule_set.as_deref()) else { continue };
         let (wanted, signers) = request(fake, state, &base, expected, set)?;
         candidates.push((wanted, Then::Api(expected.clone(), signers)));
     }
     Ok(())
 }
 
-/// The set asked for, else the first whose tokens are there. None: the method has none.
-fn rule_set<'a>(method: &'a AuthMethod, state: &State, name: Option<&str>) -> Result<Option<&'a RuleSet>, String> {
-    let found = match name {
-        Some(name) => method.rule_sets.iter().find(|set| set.name == name),
-        None if method.rule_sets.is_empty() => return Ok(None),
-        None => method.rule_sets.iter().find(|set| templates(set).iter().all(|one| state.has(one))),
-    };
-    found.map(Some).ok_or_else(|| "the method has no such rule set".to_owned())
+/// The set asked for, else the first, of those whose tokens are there. The inner none: the method has no sets.
+fn rule_set<'a>(method: &'a AuthMethod, state: &State, name: Option<&str>) -> Option<Option<&'a RuleSet>> {
+    if name.is_none() && method.rule_sets.is_empty() {
+        return Some(None);
+    }
+    let mut usable = method.rule_sets.iter().filter(|set| templates(set).iter().all(|template| state.has(template)));
+    usable.find(|set| name.is_none_or(|name| set.name == name)).map(Some)
 }
 
 /// What a set cannot do without.
-fn templates<'a>(set: &'a RuleSet) -> Vec<&'a Template> {
-    let of = |rule: &'a Rule| match rule {
+fn templates(set: &RuleSet) -> Vec<&Template> {
+    set.rules.iter().flat_map(needs).collect()
+}
+
+fn needs(rule: &Rule) -> Vec<&Template> {
+    match rule {
         Rule::Header(rule) | Rule::Query(rule) | Rule::Body(rule) => vec![&rule.value],
         Rule::Basic(rule) => vec![&rule.username, &rule.password],
         Rule::Path(path) => vec![path],
@@ -99,8 +104,7 @@ fn templates<'a>(set: &'a RuleSet) -> Vec<&'a Template> {
             vec![&sign.consumer_key, &sign.consumer_secret, &sign.token, &sign.token_secret]
         }
         Rule::Sign(Signer::Hook(_)) => Vec::new(),
-    };
-    set.rules.iter().flat_map(of).collect()
+    }
 }
 
 fn request(
@@ -194,7 +198,9 @@ fn add_field(wanted: &mut Wanted, name: &str, value: String) -> Result<(), Strin
     if is_json {
         let mut body = match bytes.is_empty() {
             true => Value::Object(Map::new()),
-            false => serde_json::from_slice(&bytes).map_err(|error| format!("the declared body is no JSON: {error}"))?,
+            false => {
+                serde_json::from_slice(&bytes).map_err(|error| format!("the declared body is no JSON: {error}"))?
+            }
         };
         put(&mut body, &pointer(name), Value::from(value));
         wanted.content = Content::Json(body);
@@ -216,31 +222,14 @@ fn pointer(name: &str) -> String {
     }
 }
 
-pub(super) fn answer(
-    fake: &Fake,
-    state: &mut State,
-    seen: &Seen,
-    expected: &Expected,
-    signers: &[Signer],
-) -> Result<Reply, String> {
+pub(super) fn answer(state: &State, seen: &Seen, expected: &Expected, signers: &[Signer]) -> Result<Reply, String> {
     for signer in signers {
         signatures::verify(signer, state, seen)?;
     }
     let answering = state.answering.clone();
     Ok(match answering {
         Answering::Well => fake::json_reply(200, &expected.answer),
-        Answering::Signal(conditions) => fake::signal(&conditions),
-        Answering::Once(conditions) => {
-            state.answering = Answering::Well;
-            // What was refused once stays refused: only a new token helps.
-            let issued = fake.app.methods[state.method].tokens.iter().filter(|token| token.reply.is_some());
-            for token in issued {
-                if let Some(value) = state.tokens.get_mut(&token.name) {
-                    *value = format!("ended-{value}");
-                }
-            }
-            fake::signal(&conditions)
-        }
+        Answering::Signal(conditions) | Answering::UntilRenewed(conditions) => fake::signal(&conditions),
         Answering::Echo => fake::json_reply(200, &json!({ "echo": state.secrets() })),
     })
 }

@@ -7,7 +7,7 @@ use deputy_declaration::types::{
 };
 use serde_json::{Value, json};
 
-use super::fake::{self, Candidates, Fake, Reply, State, Then};
+use super::fake::{self, Answering, Candidates, Fake, Reply, State, Then};
 use super::values::{shaped, token_value};
 use super::wanted::{Content, Pairs, Wanted, put};
 
@@ -215,6 +215,9 @@ fn finish(fake: &Fake, state: &State, headers: Pairs, mut body: Value, whole: Op
 /// A new value of a token, and a new refresh token where it has one that is used up.
 fn issue(fake: &Fake, state: &mut State, token: &Token) -> Result<(), String> {
     state.issued += 1;
+    if matches!(state.answering, Answering::UntilRenewed(_)) {
+        state.answering = Answering::Well;
+    }
     let seed = 9_000 + state.issued;
     let value = match token.reply.as_ref().and_then(|reply| reply.expiry.as_ref()) {
         Some(Expiry::Jwt) => {

@@ -41,8 +41,8 @@ pub enum Answering {
     Well,
     /// All conditions of one list of a signal, until it is changed.
     Signal(Vec<Condition>),
-    /// The same to the first request only, whose tokens have ended then.
-    Once(Vec<Condition>),
+    /// The same, until a token is issued anew.
+    UntilRenewed(Vec<Condition>),
     /// The credentials themselves come back in the body.
     Echo,
 }
@@ -221,7 +221,7 @@ impl Fake {
 
     fn lead(&self, state: &mut State, method: &AuthMethod, seen: &Seen, then: Then) -> Result<Reply, String> {
         match then {
-            Then::Api(expected, signers) => api::answer(self, state, seen, &expected, &signers),
+            Then::Api(expected, signers) => api::answer(state, seen, &expected, &signers),
             Then::Call(chain, at) => calls::answer(self, state, method, chain, at),
             then => login::answer(self, state, method, then),
         }

@@ -61,12 +61,7 @@ fn said<'p>(oauth2: &OAuth2, pairs: &'p [(String, String)], name: &str) -> Optio
 }
 
 /// Where the browser is sent back to, with a code.
-pub(super) fn authorize(
-    fake: &Fake,
-    state: &mut State,
-    oauth2: &OAuth2,
-    url: &str,
-) -> Result<String, String> {
+pub(super) fn authorize(fake: &Fake, state: &mut State, oauth2: &OAuth2, url: &str) -> Result<String, String> {
     let page = oauth2.authorize_url.as_ref().ok_or("the declaration has no authorize page")?;
     let mut page = fake.url(state, page)?;
     let opened = Url::parse(url).map_err(|error| error.to_string())?;

@@ -18,9 +18,9 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// Headers and query fields that a signer fills, in lower case.
 pub(super) fn places(signer: &Signer) -> Vec<String> {
     match signer {
-        Signer::AwsSigv4(_) => ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"]
-            .map(str::to_owned)
-            .to_vec(),
+        Signer::AwsSigv4(_) => {
+            ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"].map(str::to_owned).to_vec()
+        }
         Signer::OAuth1(_) => vec!["authorization".to_owned()],
         Signer::Hook(hook) => {
             let headers = hook.headers.iter().map(|name| name.to_ascii_lowercase());
@@ -81,8 +81,10 @@ fn sigv4(declared: &AwsSigv4, state: &State, seen: &Seen) -> Result<(), String> 
             return Err(format!("the signature must cover the header `{name}`"));
         }
     }
-    let headers: Vec<_> =
-        signed.split(';').map(|name| Ok(format!("{name}:{}\n", header(seen, name)?.trim()))).collect::<Result<_, String>>()?;
+    let headers: Vec<_> = signed
+        .split(';')
+        .map(|name| Ok(format!("{name}:{}\n", header(seen, name)?.trim())))
+        .collect::<Result<_, String>>()?;
     let sha256 = |bytes: &[u8]| HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref());
     let (path, mut pairs) = query(seen);
     let is_s3 = service.starts_with("s3");
@@ -97,12 +99,10 @@ fn sigv4(declared: &AwsSigv4, state: &State, seen: &Seen) -> Result<(), String> 
     if is_s3 && header(seen, "x-amz-content-sha256")? != payload {
         return Err("`x-amz-content-sha256` is not the hash of the body".to_owned());
     }
-    let canonical =
-        format!("{}\n{path}\n{}\n{}\n{signed}\n{payload}", seen.method, fields.join("&"), headers.concat());
+    let canonical = format!("{}\n{path}\n{}\n{}\n{signed}\n{payload}", seen.method, fields.join("&"), headers.concat());
     let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
-    let mac = |key: &[u8], text: &str| {
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
-    };
+    let mac =
+        |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec();
     let steps = [day, &region, &service, "aws4_request"];
     let key = steps.iter().fold(format!("AWS4{secret}").into_bytes(), |key, step| mac(&key, step));
     match HEXLOWER.encode(&mac(&key, &to_sign)) == part("Signature")? {
@@ -149,7 +149,9 @@ fn oauth1(declared: &OAuth1, state: &State, seen: &Seen) -> Result<(), String> {
             return Err(format!("`{name}` is not what the declaration makes"));
         }
     }
-    if value("oauth_nonce").is_none_or(str::is_empty) || value("oauth_timestamp").is_none_or(|at| at.parse::<u64>().is_err()) {
+    if value("oauth_nonce").is_none_or(str::is_empty)
+        || value("oauth_timestamp").is_none_or(|at| at.parse::<u64>().is_err())
+    {
         return Err("the signature has no nonce, or no timestamp".to_owned());
     }
     let (path, fields) = query(seen);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use deputy_declaration::template::{check_input, cut};
-use deputy_declaration::types::{Alphabet, App, AuthMethod, Discovery, Input, InputKind, InputSource, Token, TokenPart};
+use deputy_declaration::types::{
+    Alphabet, App, AuthMethod, Discovery, Input, InputKind, InputSource, Token, TokenPart,
+};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// A value that the kit cannot make up.
@@ -152,9 +154,15 @@ mod tests {
 
     #[test]
     fn patterns_are_filled() {
-        for pattern in
-            ["[0-9a-f]{32}-[a-z]{2}[0-9]{1,3}", "(?:sk|rk)_(live|test)_[A-Za-z0-9]+", r"\d{4,}", "x?y+z*", r"\S+", ".+", "[^/ ]+"]
-        {
+        for pattern in [
+            "[0-9a-f]{32}-[a-z]{2}[0-9]{1,3}",
+            "(?:sk|rk)_(live|test)_[A-Za-z0-9]+",
+            r"\d{4,}",
+            "x?y+z*",
+            r"\S+",
+            ".+",
+            "[^/ ]+",
+        ] {
             let (one, two) = (sample(pattern, 1).unwrap(), sample(pattern, 2).unwrap());
             let fits = regex_lite::Regex::new(&format!("^(?:{pattern})$")).unwrap();
             assert!(fits.is_match(&one) && fits.is_match(&two), "{pattern}: {one} {two}");

@@ -104,7 +104,8 @@ pub async fn run(declared: &Subject, driven: &Subject) -> Result<Report, Error> 
             Err(error) => checks.push(driver::not_testable(&method.id, "the method", error.to_string())),
         }
     }
-    let names: BTreeSet<String> = spoken.iter().flat_map(|made| hosts(app, &app.methods[made.at], &made.inputs)).collect();
+    let names: BTreeSet<String> =
+        spoken.iter().flat_map(|made| hosts(app, &app.methods[made.at], &made.inputs)).collect();
     let fake = Arc::new(Fake::new(app.clone()));
     let certified: Vec<_> = names.iter().filter_map(|name| Some(name.rsplit_once(':')?.0.to_owned())).collect();
     let server = Server::start(&certified, fake.clone()).await.map_err(failed)?;

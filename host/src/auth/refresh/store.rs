@@ -110,7 +110,10 @@ impl Core {
             // A refresh of an exchange may bring its other tokens too.
             let wanted = group.contains(&token.name) || (whole && record.tokens.contains_key(&token.name));
             let read = found(place, steps, plan.declared(), plan.lenient).filter(|_| wanted);
-            if let (Some((read, received)), Some(old)) = (read, record.tokens.remove(&token.name)) {
+            // Out of the record only where its successor is there: a token that this answer is not about stays.
+            if let Some((read, received)) = read
+                && let Some(old) = record.tokens.remove(&token.name)
+            {
                 let mut new = exchange::held(read, received, Some(&old));
                 new.again = old.again;
                 match (&new.refresh, old.refresh) {

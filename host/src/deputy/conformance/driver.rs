@@ -1,11 +1,11 @@
 //! What is tried with one auth method, in order, as its users would.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deputy_declaration::template;
 use deputy_declaration::types::{
-    App, AuthKind, AuthMethod, ClientAuth, Condition, Input, InputKind, InputSource, OAuth2, Rule, Signer,
+    App, AuthKind, AuthMethod, ClientAuth, Condition, Input, InputKind, InputSource, OAuth2, Rule, Signer, Token,
 };
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
@@ -15,9 +15,7 @@ use super::super::{
     HttpRequest, Secret,
 };
 use super::failed;
-use crate::conformance::{
-    Answering, Check, Client, Expected, Fake, Outcome, Unmakeable, conditions, inputs, pasted,
-};
+use crate::conformance::{Answering, Check, Client, Expected, Fake, Outcome, Unmakeable, conditions, inputs, pasted};
 
 /// Where a check's own requests go, below the base.
 const PROBE: &str = "/conformance-probe";
@@ -468,7 +466,7 @@ impl<'a> Driver<'a> {
         for list in conditions(&self.fake.app.signals.expired, 401) {
             let begun = Instant::now();
             let before = self.fake.with(|state| {
-                state.answering = Answering::Once(list);
+                state.answering = Answering::UntilRenewed(list);
                 state.renewals
             });
             let found = match self.send(account, rules, None).await {
@@ -486,6 +484,36 @@ impl<'a> Driver<'a> {
             });
             self.note(method, name, begun, found);
         }
+        self.due(method, account, rules).await;
+    }
+
+    /// A token that is about to end is renewed first: the provider never sees it.
+    async fn due(&mut self, method: &AuthMethod, account: &str, rules: &[Rule]) {
+        let told = |token: &Token| token.reply.as_ref().is_some_and(|reply| reply.expiry.is_some());
+        if !method.tokens.iter().any(told) {
+            return self.skip(method, "a token is renewed before it ends", "no reply says how long its tokens last");
+        }
+        let signal = conditions(&self.fake.app.signals.expired, 401).swap_remove(0);
+        self.fake.with(|state| {
+            state.answering = Answering::UntilRenewed(signal);
+            state.lifetime_s = 1;
+        });
+        // Brings tokens that end in a second.
+        let short = good(self.send(account, rules, None).await).await;
+        let _ = self.fake.take();
+        // Half of its life is over: then it is due.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let begun = Instant::now();
+        let before = self.fake.with(|state| {
+            state.lifetime_s = 3600;
+            state.renewals
+        });
+        let found = match (short, good(self.send(account, rules, None).await).await) {
+            (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(_), Ok(_)) if self.fake.with(|state| state.renewals) == before => Err("nothing was renewed".to_owned()),
+            (Ok(_), Ok(_)) => Ok(()),
+        };
+        self.note(method, "a token is renewed before it ends", begun, found);
     }
 
     /// An answer that says so ends the account: nothing is sent with it any more.
