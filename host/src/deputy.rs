@@ -5,6 +5,7 @@
 mod accounts;
 mod actions;
 mod app_hooks;
+mod app_updates;
 mod apps;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -23,10 +24,9 @@ use std::sync::{Arc, OnceLock};
 
 pub use accounts::*;
 pub use actions::{ActionDetail, ActionList, ActionRun, ActionSends, ActionSummary, PropDetail};
-pub use apps::{
-    AppBuilt, AppChecked, AppDetail, AppFilter, AppInstalled, AppList, AppRemoved, AppSource, MethodDetail,
-};
-pub use drafts::{AppDrafted, Description};
+pub use app_updates::{AppApproval, AppInstall, AppInstalled, AppUpdate, AppUpdates, Moves};
+pub use apps::{AppBuilt, AppChecked, AppDetail, AppFilter, AppList, AppRemoved, AppSource, MethodDetail};
+pub use drafts::{AppCreated, AppDrafted, AppFile, AppNew, Description, app_kinds};
 pub use error::{Error, Problem};
 pub use hooks::{HookAnswer, HookRequest, Serving};
 pub use requests::CallRun;

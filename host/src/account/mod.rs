@@ -23,6 +23,7 @@ mod tests;
 #[cfg(test)]
 mod trials;
 mod verbs;
+mod versions;
 mod view;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub use device::DeviceBegun;
 pub use error::AccountError;
 pub use reconnect::Reconnecting;
 pub use verbs::{AccountList, Deleted, Tested};
+pub use versions::Behind;
 pub use view::{AccountSummary, AccountView, AccountsPage, TokenView};
 
 use crate::auth::Auth;

@@ -13,8 +13,9 @@ use deputy_declaration::types::{App, EvidenceLevel};
 use deputy_declaration::validate::validate;
 use serde::Serialize;
 
+use super::difference::differences;
 use super::files::{Files, Name, Version, sha256, version_hash};
-use super::{AppError, Difference, differences};
+use super::{AppError, Difference};
 use crate::time::Time;
 
 /// The built-in apps, as `cargo xtask build` packed them.
@@ -116,6 +117,14 @@ pub struct Catalog {
     parsed: Mutex<HashMap<String, Arc<App>>>,
 }
 
+/// What an installation may do, and where it comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'a> {
+    /// Also where the new version asks for more than the old one.
+    pub accept: bool,
+    pub from: Option<&'a str>,
+}
+
 impl Catalog {
     /// `folder` is `<data>/apps`; it is created by the first installation.
     pub fn open(folder: &Path) -> Result<Self, AppError> {
@@ -207,7 +216,7 @@ impl Catalog {
     }
 
     /// Installs a component, or updates the app of its slug. The old version stays for the accounts that pinned it.
-    pub fn install(&self, component: &[u8], declarer: &dyn Declarer) -> Result<Installed, AppError> {
+    pub fn install(&self, component: &[u8], declarer: &dyn Declarer, terms: Terms<'_>) -> Result<Installed, AppError> {
         let app = declared(component, declarer)?;
         let hash = hash(component, &app)?;
         if let Some(entry) = self.pack.find(&app.slug)? {
@@ -230,28 +239,44 @@ impl Catalog {
         let changes = match &previous {
             Some(name) => {
                 let old = self.named(&app.slug, name)?;
-                let mut changes = differences(&old, &app);
-                let code =
-                    |signs: bool, component: &[u8]| signs.then(|| HEXLOWER.encode(&sha256(compose::code(component))));
-                let before = code(old.signs_by_hook(), &self.component(&name.hash)?);
-                let after = code(app.signs_by_hook(), component);
-                if before != after {
-                    // Nobody can tell from code that it does less than other code.
-                    let widens = after.is_some();
-                    changes.push(Difference { part: "hook signing".to_owned(), before, after, widens });
-                }
-                changes
+                let code = self.code(&old, &name.hash)?;
+                changes((&old, code), (&app, own_code(&app, component)))
             }
             None => Vec::new(),
         };
+        if !terms.accept && changes.iter().any(|change| change.widens) {
+            return Err(AppError::Widens { slug: app.slug, changes });
+        }
         self.files.put(&hash, component, &written(&app)?)?;
         let previous = previous.map(|name| name.hash);
         if previous.as_ref() != Some(&hash) {
-            index.apps.insert(app.slug.clone(), Name { hash: hash.clone(), installed_at: Time::now() });
+            let from = terms.from.map(str::to_owned);
+            index.apps.insert(app.slug.clone(), Name { hash: hash.clone(), installed_at: Time::now(), from });
             self.files.write_index(&index)?;
         }
         let app = self.remember(&hash, app);
         Ok(Installed { slug: app.slug.clone(), hash, app, previous, changes })
+    }
+
+    /// What changes between two versions of an app.
+    pub fn changes(&self, old: &str, new: &str) -> Result<Vec<Difference>, AppError> {
+        let (old, new) = (self.pinned(old)?, self.pinned(new)?);
+        let codes = (self.code(&old.app, &old.hash)?, self.code(&new.app, &new.hash)?);
+        Ok(changes((&old.app, codes.0), (&new.app, codes.1)))
+    }
+
+    /// Where an installed app came from.
+    pub fn sources(&self) -> Result<Vec<(String, String)>, AppError> {
+        let known = self.files.index()?.apps.into_iter();
+        Ok(known.filter_map(|(slug, name)| Some((slug, name.from?))).collect())
+    }
+
+    /// The hash of the code of a version that has hooks.
+    fn code(&self, app: &App, hash: &str) -> Result<Option<String>, AppError> {
+        match app.signs_by_hook() {
+            true => Ok(own_code(app, &self.component(hash)?)),
+            false => Ok(None),
+        }
     }
 
     /// Makes sure that a version outlives this binary: accounts pin built-in apps too, and a later release may bring
@@ -333,6 +358,21 @@ impl Catalog {
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
         parsed.entry(hash.to_owned()).or_insert_with(|| Arc::new(app)).clone()
     }
+}
+
+fn own_code(app: &App, component: &[u8]) -> Option<String> {
+    app.signs_by_hook().then(|| HEXLOWER.encode(&sha256(compose::code(component))))
+}
+
+fn changes(old: (&App, Option<String>), new: (&App, Option<String>)) -> Vec<Difference> {
+    let mut changes = differences(old.0, new.0);
+    let (before, after) = (old.1, new.1);
+    if before != after {
+        // Nobody can tell from code that it does less than other code.
+        let widens = after.is_some();
+        changes.push(Difference { part: "hook signing".to_owned(), before, after, widens });
+    }
+    changes
 }
 
 fn entry_hash(entry: &Entry<'_>) -> String {

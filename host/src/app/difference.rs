@@ -46,6 +46,10 @@ pub fn differences(old: &App, new: &App) -> Vec<Difference> {
         if before.map(|fact| &fact.text) == after.map(|fact| &fact.text) {
             continue;
         }
+        let shape = [before, after].into_iter().flatten().all(|fact| fact.weight == Weight::Shape);
+        if shape && (before.is_none() || after.is_none()) {
+            continue;
+        }
         let widens = match (before.map(|fact| fact.weight), after.map(|fact| fact.weight)) {
             (_, None) => before.is_some_and(|fact| matches!(fact.weight, Weight::Limit | Weight::Needed)),
             (None, Some(weight)) => matches!(weight, Weight::Power),
@@ -72,6 +76,8 @@ enum Weight {
     Limit,
     /// Accounts live by it.
     Needed,
+    /// Coming and going means nothing that other facts do not tell; being another is wider.
+    Shape,
 }
 
 struct Fact {
@@ -105,8 +111,14 @@ fn facts(app: &App) -> BTreeMap<String, Fact> {
         put(format!("header {}", header.name), format!("{}{locked}", header.value), Weight::Power);
     }
     for input in &app.inputs {
-        let weight = if input.default.is_some() { Weight::Words } else { Weight::Power };
-        put(format!("input {}", input.name), format!("{:?} {:?}", input.kind, input.pattern), weight);
+        let needed = if input.default.is_some() { Weight::Words } else { Weight::Power };
+        put(
+            format!("input {}", input.name),
+            if input.default.is_some() { "optional" } else { "needed" }.into(),
+            needed,
+        );
+        let shape = (input.kind, &input.pattern, &input.choices, &input.hosts, &input.source);
+        put(format!("input {}: shape", input.name), json(&shape), Weight::Shape);
     }
     if let Some(test) = &app.test {
         let body = test.body.as_deref().unwrap_or_default();
@@ -128,7 +140,7 @@ fn facts(app: &App) -> BTreeMap<String, Fact> {
 
 fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
     let id = format!("method {}", method.id);
-    let kind = if matches!(method.kind, AuthKind::Keys) { "keys" } else { "oauth2-code" };
+    let kind = method.kind.word();
     // A new way to connect concerns no account that there is.
     put(id.clone(), kind.into(), Weight::Needed);
     for token in &method.tokens {
@@ -142,7 +154,28 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
         let rules: Vec<_> = set.rules.iter().map(rule).collect();
         put(format!("{id}: rules {}", set.name), rules.join("; "), Weight::Power);
     }
-    let AuthKind::OAuth2Code(oauth2) = &method.kind else { return };
+    for (at, call) in method.revoke.iter().enumerate() {
+        put(format!("{id}: revoke {at}"), json(call), Weight::Power);
+    }
+    let oauth2 = match &method.kind {
+        AuthKind::Keys => return,
+        AuthKind::Exchange(exchange) => {
+            for (part, calls) in [("call", &exchange.calls), ("refresh", &exchange.refresh)] {
+                for (at, call) in calls.iter().enumerate() {
+                    put(format!("{id}: {part} {at}"), json(call), Weight::Power);
+                }
+            }
+            return;
+        }
+        AuthKind::OAuth2Code(oauth2) => oauth2,
+    };
+    for (part, calls) in [("then", &oauth2.then), ("refresh", &oauth2.refresh)] {
+        for (at, call) in calls.iter().enumerate() {
+            put(format!("{id}: {part} {at}"), json(call), Weight::Power);
+        }
+    }
+    let wire = (&oauth2.names, &oauth2.token_headers, &oauth2.callback_code, oauth2.body);
+    put(format!("{id}: wire"), json(&wire), Weight::Shape);
     for (part, url) in [
         ("authorize-url", oauth2.authorize_url.as_ref()),
         ("device-url", oauth2.device_url.as_ref()),
@@ -173,6 +206,11 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
             put(format!("{id}: {} {}", list.param, scope.name), default.into(), Weight::Power);
         }
     }
+}
+
+/// As it is written down; of parts that no words are made for.
+fn json(part: &impl Serialize) -> String {
+    serde_json::to_string(part).unwrap_or_else(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -208,7 +246,13 @@ mod tests {
             ("", "reach.paths = [\"/v1\"]", "reach paths", false, true),
             ("", "reach.denied-paths = [\"/admin\"]", "denied path /admin", false, true),
             ("", "inputs.a = {}", "input a", true, false),
-            ("", "inputs.a = { default = \"x\" }", "input a", false, false),
+            (
+                "inputs.a = { default = \"x\" }",
+                "inputs.a = { default = \"y\", pattern = \"x|y\" }",
+                "input a: shape",
+                true,
+                true,
+            ),
             ("", "test = { path = \"/me\" }", "test", true, false),
             ("", "headers.X-Version = \"1\"", "header X-Version", true, false),
             ("", "signals.revoked = [{ status = 410 }]", "signals", false, false),

@@ -6,6 +6,8 @@ use deputy_declaration::inspect::Refusal;
 use deputy_declaration::pack::PackError;
 use deputy_declaration::validate::Finding;
 
+use super::Difference;
+
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error("there is no app `{slug}`")]
@@ -28,6 +30,8 @@ pub enum AppError {
     /// A stranger's component under the name of a built-in app.
     #[error("`{slug}` is a built-in app: its name is reserved")]
     Reserved { slug: String },
+    #[error("the new version of `{slug}` asks for more:\n{}", lines(.changes))]
+    Widens { slug: String, changes: Vec<Difference> },
     #[error("`{slug}` is built in and cannot be removed")]
     BuiltIn { slug: String },
     /// A file in the data folder is not what its name says.
@@ -53,6 +57,7 @@ impl AppError {
             Self::HookMissing { .. } => "app_hook_missing",
             Self::HookUnused { .. } => "app_hook_unused",
             Self::Reserved { .. } => "app_reserved",
+            Self::Widens { .. } => "app_widens",
             Self::BuiltIn { .. } => "app_built_in",
             Self::Tampered { .. } => "app_tampered",
             Self::Io { .. } => "app_io",
@@ -76,6 +81,7 @@ impl AppError {
                       that it writes".into())
             }
             Self::HookUnused { rule, .. } => Some(format!("add the rule `{rule}`, or remove the hook")),
+            Self::Widens { .. } => Some("read it; if you agree, install it with --yes".into()),
             Self::Reserved { slug } => Some(format!("choose another slug, such as `my-{slug}`")),
             Self::BuiltIn { .. } | Self::Io { .. } => None,
             Self::Tampered { .. } => Some("restore it from a backup, or install the app again".into()),
@@ -83,6 +89,10 @@ impl AppError {
             Self::Pack(error) => error.fix(),
         }
     }
+}
+
+fn lines(changes: &[Difference]) -> String {
+    changes.iter().map(|change| format!("  {change}")).collect::<Vec<_>>().join("\n")
 }
 
 fn list<T: ToString>(items: &[T]) -> String {

@@ -1,4 +1,5 @@
-//! The apps folder: `<hash>.wasm`, `<hash>.json`, `installed.json`.
+//! The apps folder: `<hash>.wasm`, `<hash>.json`, and `installed.json`, the lock file: which version each name stands for,
+//! by hash, and where it came from.
 //!
 //! The hash of a version is SHA-256 over the SHA-256 of the component and the SHA-256 of the declaration's JSON bytes.
 //! Both files are read and hashed before a declaration is believed. Every write is temporary file, fsync, rename, fsync
@@ -30,6 +31,9 @@ pub(super) struct Index {
 pub(super) struct Name {
     pub hash: String,
     pub installed_at: Time,
+    /// A file or a URL: what `app update` reads again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// The two files of a version.

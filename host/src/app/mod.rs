@@ -10,13 +10,15 @@
 mod catalog;
 mod difference;
 mod error;
+mod explain;
 mod files;
 mod search;
 #[cfg(test)]
 mod tests;
 pub mod words;
 
-pub use catalog::{AppSummary, Catalog, Declarer, Installed, Pinned, declared, hash};
-pub use difference::{Difference, differences};
+pub use catalog::{AppSummary, Catalog, Declarer, Installed, Pinned, Terms, declared, hash};
+pub use difference::Difference;
 pub use error::AppError;
+pub use explain::{Chapter, explain};
 pub use search::{Filter, search};

@@ -45,6 +45,8 @@ const SECOND: &str = "base = \"https://api.acme.example\"\n\
     reach.origins = [\"https://api.acme.example\", \"https://evil.example\"]\n\
     [methods.key]\nheader.X-Key = \"{token}\"";
 
+const AGREED: Terms<'_> = Terms { accept: true, from: None };
+
 fn catalog(folder: &tempfile::TempDir) -> Catalog {
     Catalog::open(&folder.path().join("apps")).unwrap()
 }
@@ -74,7 +76,7 @@ fn every_built_in_app_declares_through_wasm_what_its_toml_says() {
         assert_eq!(current.hash, hash(&bytes, &app).unwrap(), "{slug}");
         assert_eq!(*catalog.pinned(&current.hash).unwrap().app, app, "{slug}");
         // Installing the very same bytes changes nothing.
-        let installed = catalog.install(&bytes, &engine).unwrap();
+        let installed = catalog.install(&bytes, &engine, AGREED).unwrap();
         assert_eq!(installed.previous, Some(installed.hash));
     }
     assert!(!folder.path().join("apps").exists(), "reading creates nothing");
@@ -85,7 +87,7 @@ fn a_stranger_called_slack_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = catalog(&folder);
     let before = catalog.current("slack").unwrap().hash;
-    let error = catalog.install(&component(&toml("slack", SECOND)), &engine()).unwrap_err();
+    let error = catalog.install(&component(&toml("slack", SECOND)), &engine(), AGREED).unwrap_err();
     assert_eq!(error.code(), "app_reserved");
     assert_eq!(error.to_string(), "`slack` is a built-in app: its name is reserved");
     assert_eq!(error.fix().as_deref(), Some("choose another slug, such as `my-slack`"));
@@ -98,7 +100,7 @@ fn a_stranger_called_slack_is_refused() {
 fn a_name_planted_in_the_data_folder_does_not_shadow_a_built_in_app() {
     let folder = tempfile::tempdir().unwrap();
     let (first, engine) = (catalog(&folder), engine());
-    first.install(&component(&toml("acme", SECOND)), &engine).unwrap();
+    first.install(&component(&toml("acme", SECOND)), &engine, AGREED).unwrap();
     let index = folder.path().join("apps/installed.json");
     let planted = fs::read_to_string(&index).unwrap().replace("\"acme\"", "\"slack\"");
     fs::write(&index, planted).unwrap();
@@ -111,12 +113,12 @@ fn a_name_planted_in_the_data_folder_does_not_shadow_a_built_in_app() {
 fn an_update_changes_the_name_and_never_a_version() {
     let folder = tempfile::tempdir().unwrap();
     let (catalog, engine) = (catalog(&folder), engine());
-    let first = catalog.install(&component(&toml("acme", FIRST)), &engine).unwrap();
+    let first = catalog.install(&component(&toml("acme", FIRST)), &engine, AGREED).unwrap();
     assert_eq!((first.previous.as_ref(), first.changes.len()), (None, 0));
-    let again = catalog.install(&component(&toml("acme", FIRST)), &engine).unwrap();
+    let again = catalog.install(&component(&toml("acme", FIRST)), &engine, AGREED).unwrap();
     assert_eq!((again.previous, again.changes.len()), (Some(first.hash.clone()), 0));
 
-    let second = catalog.install(&component(&toml("acme", SECOND)), &engine).unwrap();
+    let second = catalog.install(&component(&toml("acme", SECOND)), &engine, AGREED).unwrap();
     assert_eq!(second.previous.as_ref(), Some(&first.hash));
     let changes: Vec<String> = second.changes.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -154,7 +156,7 @@ fn the_largest_script_goes_through_the_component_and_comes_back() {
         source::parse("app.toml", &toml("acme", &text))
     };
     let app = script(most).unwrap_or_else(|problems| panic!("{problems}"));
-    let installed = catalog.install(&image::component(&app).unwrap(), &engine).unwrap();
+    let installed = catalog.install(&image::component(&app).unwrap(), &engine, AGREED).unwrap();
     assert_eq!(*installed.app, app);
     assert_eq!(*self::catalog(&folder).pinned(&installed.hash).unwrap().app, app);
     assert!(script(most + 1).is_err());
@@ -175,7 +177,7 @@ fn an_unknown_name_is_answered_with_the_nearest() {
 #[test]
 fn an_edited_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let installed = catalog(&folder).install(&component(&toml("acme", FIRST)), &engine()).unwrap();
+    let installed = catalog(&folder).install(&component(&toml("acme", FIRST)), &engine(), AGREED).unwrap();
     let apps = folder.path().join("apps");
     assert_eq!(fs::metadata(&apps).unwrap().permissions().mode() & 0o777, 0o700);
     for kind in ["json", "wasm"] {
@@ -197,8 +199,8 @@ fn an_edited_file_is_refused() {
 fn a_name_cannot_be_moved_to_another_apps_version() {
     let folder = tempfile::tempdir().unwrap();
     let (first, engine) = (catalog(&folder), engine());
-    let acme = first.install(&component(&toml("acme", FIRST)), &engine).unwrap();
-    let other = first.install(&component(&toml("other", SECOND)), &engine).unwrap();
+    let acme = first.install(&component(&toml("acme", FIRST)), &engine, AGREED).unwrap();
+    let other = first.install(&component(&toml("other", SECOND)), &engine, AGREED).unwrap();
     let index = folder.path().join("apps/installed.json");
     fs::write(&index, fs::read_to_string(&index).unwrap().replace(&acme.hash, &other.hash)).unwrap();
     assert_eq!(catalog(&folder).current("acme").unwrap_err().code(), "app_catalog");
@@ -213,7 +215,7 @@ fn what_is_no_sound_app_is_refused_before_anything_is_written() {
     let app = source::parse("app.toml", &toml("acme", FIRST)).unwrap();
     let mut value = serde_json::to_value(&app).unwrap();
     value["reach"]["origins"] = serde_json::json!([{ "label": { "prefix": "", "input": "shop", "suffix": ".com" } }]);
-    let error = catalog.install(&image::of_value(&value).unwrap(), &engine).unwrap_err();
+    let error = catalog.install(&image::of_value(&value).unwrap(), &engine, AGREED).unwrap_err();
     assert_eq!(error.code(), "app_declaration_unsound");
     assert!(error.to_string().contains("reach.origins[0]: `shop` is no input of kind `host-label`"), "{error}");
 
@@ -224,7 +226,7 @@ fn what_is_no_sound_app_is_refused_before_anything_is_written() {
         (b"\0asm\x01\0\0\0", "app_core_module"),
         (b"\0asm\x0d\0\x01\0", "app_export_missing"),
     ] {
-        assert_eq!(catalog.install(bytes, &engine).unwrap_err().code(), code);
+        assert_eq!(catalog.install(bytes, &engine, AGREED).unwrap_err().code(), code);
     }
     struct Broken;
     impl Declarer for Broken {
@@ -233,6 +235,6 @@ fn what_is_no_sound_app_is_refused_before_anything_is_written() {
         }
     }
     let bytes = component(&toml("acme", FIRST));
-    assert_eq!(catalog.install(&bytes, &Broken).unwrap_err().code(), "app_declaration_unreadable");
+    assert_eq!(catalog.install(&bytes, &Broken, AGREED).unwrap_err().code(), "app_declaration_unreadable");
     assert!(!folder.path().join("apps").exists());
 }

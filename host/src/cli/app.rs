@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::app_dev::Dev;
 use super::app_import::Import;
+use super::app_new::New;
+use super::app_updates::{Approve, Install, Update};
 use super::output::{BAD, BOLD, DIM, GOOD, Output, printable, table};
 use super::{Done, Error};
 use crate::deputy::{AppDetail, AppFilter, AppList, AppSource, Caller, Deputy};
@@ -41,7 +44,14 @@ pub enum Command {
         /// Fail when there is a warning
         #[arg(long)]
         deny_warnings: bool,
+        /// Tell step by step what Deputy does with it: connect, requests, renewal, deletion
+        #[arg(long)]
+        explain: bool,
     },
+    /// Check, test and install an app again at every change of its folder
+    Dev(Dev),
+    /// Make a folder with a new app, from a few answers
+    New(New),
     /// Draft an app.toml from an OpenAPI document, a Postman collection or a curl command
     Import(Import),
     /// Test an app against a provider made from its own declaration; nothing leaves this machine
@@ -54,11 +64,12 @@ pub enum Command {
         #[arg(long, conflicts_with = "app")]
         all: bool,
     },
-    /// Install an app from an app.toml or a component
-    Install {
-        /// An app.toml, a folder that holds one, or a component
-        path: PathBuf,
-    },
+    /// Install an app, or a new version of one, from a file or a URL
+    Install(Install),
+    /// Read installed apps again from where they came; accounts follow where nothing asks for more
+    Update(Update),
+    /// See what an app's current version changes for accounts that keep to an older one, and move them
+    Approve(Approve),
     /// Remove an app that you installed
     Remove { app: String },
 }
@@ -112,8 +123,10 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 format!("{GOOD}built{GOOD:#} {} ({} bytes, sha256 {})", to.display(), built.component.len(), built.hash)
             })?;
         }
+        Command::New(new) => return new.run(deputy, caller, output),
+        Command::Dev(dev) => return dev.run(deputy, caller, output).await,
         Command::Import(import) => return import.run(deputy, caller, output),
-        Command::Check { path, deny_warnings } => {
+        Command::Check { path, deny_warnings, explain } => {
             let checked = deputy.app_check(caller, AppSource::read(&path)?).await?;
             output.emit(&checked, || {
                 let mut text = format!("{GOOD}ok{GOOD:#}\n{}", describe(&checked.detail));
@@ -122,6 +135,15 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                     text.push_str(&format!(
                         "{BAD}reserved{BAD:#}: `{slug}` is a built-in app; install this one under another slug\n"
                     ));
+                }
+                if explain {
+                    for chapter in &checked.explanation {
+                        text.push_str(&format!("\n{BOLD}{}{BOLD:#}\n", printable(&chapter.title)));
+                        for (at, line) in chapter.steps.iter().enumerate() {
+                            text.push_str(&format!("  {}. {}\n", at + 1, printable(line)));
+                        }
+                    }
+                    text.push('\n');
                 }
                 for warning in &checked.warnings {
                     let place = format!("{}:{}:{}", warning.file, warning.line, warning.column);
@@ -140,23 +162,9 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         Command::Test { app, all } => {
             return super::app_test::run(app.filter(|_| !all), deputy, caller, output).await;
         }
-        Command::Install { path } => {
-            let installed = deputy.app_install(caller, AppSource::read(&path)?).await?;
-            output.emit(&installed, || {
-                let mut text = format!("{GOOD}installed{GOOD:#} {} (sha256 {})\n", installed.slug, installed.hash);
-                for change in &installed.changes {
-                    let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
-                    let wider = if change.widens { " (asks for more)" } else { "" };
-                    let (before, after) = (side(&change.before), side(&change.after));
-                    text.push_str(&format!("  {}: {before} → {after}{wider}\n", change.part));
-                }
-                if !installed.changes.is_empty() {
-                    text.push_str("  accounts connected before keep to the version they were connected with\n");
-                }
-                text.push_str(&format!("next: deputy connect {}\n", installed.slug));
-                text
-            })?;
-        }
+        Command::Install(install) => return install.run(deputy, caller, output).await,
+        Command::Update(update) => return update.run(deputy, caller, output).await,
+        Command::Approve(approve) => return approve.run(deputy, caller, output).await,
         Command::Remove { app } => {
             let removed = deputy.app_remove(caller, &app).await?;
             output.emit(&removed, || format!("{GOOD}removed{GOOD:#} {app}"))?;

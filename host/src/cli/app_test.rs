@@ -33,7 +33,7 @@ pub async fn run(app: Option<String>, deputy: &Deputy, caller: &Caller, output: 
 }
 
 /// `brief`: what went well is told in one line.
-fn text(report: &Report, brief: bool) -> String {
+pub fn text(report: &Report, brief: bool) -> String {
     let verdict = if report.ok { format!("{GOOD}ok{GOOD:#}") } else { format!("{BAD}failed{BAD:#}") };
     let mut text = format!("{BOLD}{}{BOLD:#} {verdict}\n", report.app);
     if brief && report.ok {

@@ -5,9 +5,12 @@
 mod account;
 mod action;
 mod app;
+mod app_dev;
 mod app_import;
+mod app_new;
 #[cfg(feature = "conformance")]
 mod app_test;
+mod app_updates;
 mod client;
 mod connect;
 #[cfg(feature = "demo")]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::actions::{ActionSummary, summary};
 use super::{Caller, Deputy, Error, Problem};
-use crate::app::{self, AppSummary, Difference, Filter, words};
+use crate::app::{self, AppSummary, Chapter, Filter, words};
 
 #[derive(Debug, Serialize)]
 pub struct AppList {
@@ -56,6 +56,8 @@ pub struct AppChecked {
     pub warnings: Vec<Problem>,
     /// The slug belongs to a built-in app: this one cannot be installed under it.
     pub reserved: bool,
+    /// What the host does with it, step by step.
+    pub explanation: Vec<Chapter>,
 }
 
 /// An app from a file: its source, or a component.
@@ -143,16 +145,6 @@ pub struct AppBuilt {
 }
 
 #[derive(Debug, Serialize)]
-pub struct AppInstalled {
-    pub slug: String,
-    pub hash: String,
-    /// The version that had the name before. Accounts made with it keep to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub previous: Option<String>,
-    pub changes: Vec<Difference>,
-}
-
-#[derive(Debug, Serialize)]
 pub struct AppRemoved {
     pub removed: String,
 }
@@ -200,20 +192,8 @@ impl Deputy {
         let hash = app::hash(&component, &app)?;
         // The very bytes of the built-in app may bear its name.
         let reserved = self.catalog.reserved(&app.slug)? && self.catalog.current(&app.slug)?.hash != hash;
-        Ok(AppChecked { detail: detail(app, hash, false), warnings, reserved })
-    }
-
-    pub async fn app_install(&self, _caller: &Caller, source: AppSource) -> Result<AppInstalled, Error> {
-        let component = component(source)?;
-        let installed = self.catalog.install(&component, self.apps_engine()?)?;
-        let app::Installed { slug, hash, app, previous, changes } = installed;
-        if app.signs_by_hook() {
-            // Compiled now, so that no request waits for it.
-            self.hooks.prepare(&hash).await.map_err(|reason| {
-                Error::new("app_hook_unusable", format!("the hook of {slug} cannot be used: {reason}"))
-            })?;
-        }
-        Ok(AppInstalled { slug, hash, previous, changes })
+        let explanation = app::explain(&app);
+        Ok(AppChecked { detail: detail(app, hash, false), warnings, reserved, explanation })
     }
 
     /// Refused while accounts of the app exist: they would lose their way out.
@@ -227,7 +207,7 @@ impl Deputy {
 }
 
 /// The component of a source. Each fault of an `app.toml` comes with its place.
-fn component(source: AppSource) -> Result<Vec<u8>, Error> {
+pub(super) fn component(source: AppSource) -> Result<Vec<u8>, Error> {
     let (file, text, beside) = match source {
         AppSource::Component(bytes) => return Ok(bytes),
         AppSource::Toml { file, text, beside } => (file, text, beside),

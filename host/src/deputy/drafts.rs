@@ -1,5 +1,6 @@
 //! First drafts of apps, from what a provider describes its API with.
 
+use deputy_declaration::draft::new::{KINDS, New};
 use deputy_declaration::draft::{self, Draft, DraftError};
 use serde::Serialize;
 
@@ -24,7 +25,53 @@ pub struct AppDrafted {
     pub notes: Vec<String>,
 }
 
+/// What a new app is made from.
+#[derive(Debug, Clone)]
+pub struct AppNew {
+    /// As the vendor writes it.
+    pub name: String,
+    /// None: made from the name.
+    pub slug: Option<String>,
+    /// `https://api.acme.com/v1`
+    pub base: String,
+    pub docs: Option<String>,
+    /// One of [`app_kinds`].
+    pub kind: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct AppCreated {
+    pub slug: String,
+    pub files: Vec<AppFile>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct AppFile {
+    /// Below the app's folder.
+    pub path: &'static str,
+    pub text: String,
+}
+
+/// The kinds of new apps, and what each is for.
+pub fn app_kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KINDS.iter().map(|(word, _, about)| (*word, *about))
+}
+
 impl Deputy {
+    /// The files of a new app, from a few answers.
+    pub fn app_new(&self, _caller: &Caller, new: AppNew) -> Result<AppCreated, Error> {
+        let AppNew { name, slug, base, docs, kind } = new;
+        let known = KINDS.iter().find(|(word, ..)| *word == kind).ok_or_else(|| {
+            let words: Vec<_> = app_kinds().map(|(word, _)| word).collect();
+            Error::new("usage", format!("there is no kind `{kind}` of app"))
+                .with_fix(format!("one of {}", words.join(", ")))
+        })?;
+        let date = today();
+        let made = draft::new::new(&New { name, slug, base, docs, kind: known.1, date });
+        let (slug, files) = made.map_err(|reason| Error::new("app_invalid", reason))?;
+        Ok(AppCreated { slug, files: files.into_iter().map(|(path, text)| AppFile { path, text }).collect() })
+    }
+
     /// Drafts an app. `source` is the file or URL of the description: relative servers lead from it, and the evidence
     /// names it. Nothing is fetched, and no secret of the description reaches the draft.
     pub fn app_draft(
@@ -35,7 +82,7 @@ impl Deputy {
         source: &str,
         slug: Option<String>,
     ) -> Result<AppDrafted, Error> {
-        let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+        let date = today();
         let drafted = match kind {
             Description::OpenApi => draft::openapi(text, source, &date),
             Description::Postman => draft::postman(text, source, &date),
@@ -48,4 +95,8 @@ impl Deputy {
         }
         Ok(AppDrafted { toml: draft.to_toml(), complete: draft.is_complete(), slug: draft.slug, notes: draft.notes })
     }
+}
+
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }

@@ -3,6 +3,7 @@
 //! One integration binary with modules, because every binary of its own would link the whole host once more.
 
 mod actions;
+mod authors;
 mod conformance;
 mod crash;
 mod demo_provider;

@@ -5,6 +5,7 @@
 //! reaches the draft.
 
 mod curl;
+pub mod new;
 mod openapi;
 mod postman;
 mod schemes;

@@ -34,6 +34,15 @@ pub fn pinned<'a>(
     Ok((pinned, index, method))
 }
 
+/// Gives a record that moves to another declaration the hosts of that one, and makes sure that requests can be made.
+pub fn at_the_ready(apps: &dyn Apps, record: &mut Record) -> Result<(), AuthError> {
+    let mut found = None;
+    let app = pinned(apps, record, &mut found)?.0.app.clone();
+    let origins = template::origins(&app, &record.inputs)?;
+    record.origins = origins.iter().map(url::Origin::ascii_serialization).collect();
+    live(apps, record).map(drop)
+}
+
 /// Everything is derived anew from the pinned declaration and held against what the record says.
 pub fn live(apps: &dyn Apps, record: &Record) -> Result<Live, AuthError> {
     let mut found = None;

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-pub use self::live::live;
+pub use self::live::{at_the_ready, live};
 
 use self::flight::{Flights, Landing};
 use super::apps::Apps;

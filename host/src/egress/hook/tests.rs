@@ -15,6 +15,7 @@ use super::super::tests::world::{World, allow};
 use super::super::tests::{live, text, token};
 use super::super::{Body, EgressError, Request};
 use super::*;
+use crate::app::Terms;
 use crate::vault::Secret;
 use crate::wasm::fixtures;
 
@@ -259,7 +260,8 @@ fn other_code_is_a_change_that_asks_for_more() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&folder.path().join("apps")).unwrap();
     let apps = crate::wasm::Apps::new(None).unwrap();
-    let install = |component: &[u8]| catalog.install(component, &apps).unwrap().changes;
+    let install =
+        |component: &[u8]| catalog.install(component, &apps, Terms { accept: true, from: None }).unwrap().changes;
     assert!(install(&composed("signing_hook")).is_empty());
     // Another summary, the same code.
     let mut renamed = app("sign.hook = { headers = [\"X-Signature\"] }");
