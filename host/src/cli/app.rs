@@ -125,7 +125,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
         }
         Command::New(new) => return new.run(deputy, caller, output),
         Command::Dev(dev) => return dev.run(deputy, caller, output).await,
-        Command::Import(import) => return import.run(deputy, caller, output),
+        Command::Import(import) => return import.run(deputy, caller, output).await,
         Command::Check { path, deny_warnings, explain } => {
             let checked = deputy.app_check(caller, AppSource::read(&path)?).await?;
             output.emit(&checked, || {

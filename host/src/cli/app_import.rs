@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct Import {
     /// What describes the API
     kind: Kind,
-    /// A file, `-` for standard input, or the curl command as one argument
+    /// A file, an https URL, `-` for standard input, or the curl command as one argument
     source: String,
     /// The app's slug [default: from the description's title]
     #[arg(long)]
@@ -34,7 +34,7 @@ enum Kind {
 }
 
 impl Import {
-    pub fn run(self, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
+    pub async fn run(self, deputy: &Deputy, caller: &Caller, output: &Output) -> Result<Done, Error> {
         let kind = match self.kind {
             Kind::Openapi => Description::OpenApi,
             Kind::Postman => Description::Postman,
@@ -42,7 +42,7 @@ impl Import {
         };
         let text = match kind {
             Description::Curl if self.source != "-" => self.source.clone(),
-            _ => read(&self.source)?,
+            _ => read(&self.source, deputy, caller).await?,
         };
         let drafted = deputy.app_draft(caller, kind, &text, &self.source, self.slug)?;
         let to = self.output.as_deref();
@@ -64,14 +64,14 @@ impl Import {
     }
 }
 
-fn read(source: &str) -> Result<String, Error> {
+async fn read(source: &str, deputy: &Deputy, caller: &Caller) -> Result<String, Error> {
     let failed = |why: String| {
         Error::new("description_unreadable", format!("cannot read {source}: {why}"))
-            .with_fix("name a file, or `-` and give the text on standard input")
+            .with_fix("name a file or an https URL, or `-` and give the text on standard input")
     };
+    let utf8 = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".into()));
     if source.starts_with("https://") || source.starts_with("http://") {
-        return Err(failed("it is an address, and this command fetches nothing".into())
-            .with_fix(format!("curl -fsSL '{source}' | deputy app import openapi -")));
+        return utf8(deputy.fetch(caller, source, usize::try_from(MAX_BYTES).unwrap_or(usize::MAX)).await?);
     }
     let mut bytes = Vec::new();
     let took = match source {
@@ -82,7 +82,7 @@ fn read(source: &str) -> Result<String, Error> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(failed(format!("it has more than {MAX_BYTES} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".into()))
+    utf8(bytes)
 }
 
 /// A file that is there is somebody's work.

@@ -130,8 +130,19 @@ impl Deputy {
         Ok(AppInstalled { slug, hash, previous, changes, accounts })
     }
 
-    /// An app from an https URL: to the host that it names, and where that one sends on to.
+    /// An app from an https URL.
     pub async fn app_fetch(&self, caller: &Caller, url: &str) -> Result<AppSource, Error> {
+        let bytes = self.fetch(caller, url, MAX_BYTES).await?;
+        if bytes.starts_with(b"\0asm") {
+            return Ok(AppSource::Component(bytes));
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::new("app_unreachable", format!("{url} is neither a component nor an app.toml")))?;
+        Ok(AppSource::Toml { file: url.to_owned(), text, beside: Default::default() })
+    }
+
+    /// What stands at a URL that the operator names: from its host, and where that one sends on to.
+    pub async fn fetch(&self, caller: &Caller, url: &str, limit: usize) -> Result<Vec<u8>, Error> {
         let failed = |message: String| Error::new("app_unreachable", message);
         let mut at = Url::parse(url).map_err(|error| failed(format!("{url}: {error}")))?;
         let audit = FileAudit::open(&self.config.data.join("audit")).map_err(|error| failed(error.to_string()))?;
@@ -152,13 +163,7 @@ impl Deputy {
             if answer.status != StatusCode::OK {
                 return Err(failed(format!("{at} answered {}", answer.status)));
             }
-            let bytes = answer.body.collect(MAX_BYTES).await?;
-            if bytes.starts_with(b"\0asm") {
-                return Ok(AppSource::Component(bytes.to_vec()));
-            }
-            let text = String::from_utf8(bytes.to_vec())
-                .map_err(|_| failed(format!("{at} is neither a component nor an app.toml")))?;
-            return Ok(AppSource::Toml { file: url.to_owned(), text, beside: Default::default() });
+            return Ok(answer.body.collect(limit).await?.to_vec());
         }
         Err(failed(format!("{url} sends on more than {MAX_HOPS} times")))
     }

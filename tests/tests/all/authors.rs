@@ -41,9 +41,14 @@ fn every_kind_of_new_app_passes_its_test() {
     let flags = ["--base", "https://api.parcels.com", "--auth", "hook", "-o", path(&hook)];
     let made = deputy.json(&[["app", "new", "Parcels"].as_slice(), &flags].concat());
     assert_eq!(made["files"].as_array().map(Vec::len), Some(4), "{made}");
-    let wrong = deputy.fails(&["app", "new", "Parcels", "--base", "https://api.parcels.com", "--auth", "magic"]);
+    let usage = |arguments: &[&str]| {
+        let ended = deputy.run(&[arguments, &["--json"]].concat());
+        assert_eq!(ended.code(), Some(2), "{ended}");
+        ended.last_json()["error"].clone()
+    };
+    let wrong = usage(&["app", "new", "Parcels", "--base", "https://api.parcels.com", "--auth", "magic"]);
     assert!(wrong["fix"].as_str().is_some_and(|fix| fix.contains("two-tokens")), "{wrong}");
-    let missing = deputy.fails(&["app", "new", "Parcels", "--auth", "bearer"]);
+    let missing = usage(&["app", "new", "Parcels", "--auth", "bearer"]);
     assert!(missing["message"].as_str().is_some_and(|message| message.contains("--base")), "{missing}");
 }
 
@@ -77,6 +82,11 @@ fn world() -> (Provider, Deputy, Arc<Mutex<String>>) {
         ("files.example", "/p.toml") => {
             Reply { status: 200, headers: Vec::new(), body: served.lock().expect("the text").clone().into_bytes() }
         }
+        ("files.example", "/openapi.json") => Reply::json(
+            200,
+            &json!({"openapi": "3.1.0", "info": {"title": "Parcels"}, "servers": [{"url": "/v2"}],
+                "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}}}),
+        ),
         ("api.parcels.example", _) => Reply::json(200, &json!({"id": 1, "name": "Ada"})),
         _ => Reply::json(404, &json!({})),
     });
@@ -193,6 +203,12 @@ fn what_is_fetched_is_what_was_asked_for() {
     assert_eq!(error["code"], "app_other_version");
     let known = deputy.json(&["app", "install", url])["hash"].as_str().expect("a hash").to_owned();
     deputy.json(&["app", "install", url, "--hash", &known]);
+    let drafted = deputy.json(&["app", "import", "openapi", "https://files.example/openapi.json"]);
+    assert_eq!(drafted["complete"], true, "{drafted}");
+    assert!(
+        drafted["toml"].as_str().is_some_and(|toml| toml.contains("base = \"https://files.example/v2\"")),
+        "{drafted}"
+    );
     let missing = deputy.fails(&["app", "install", "https://apps.example/nothing"]);
     assert_eq!(missing["code"], "app_unreachable", "{missing}");
     // No way round the guard: an address of this machine that the operator did not allow.

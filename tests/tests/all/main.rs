@@ -20,6 +20,7 @@ mod peer;
 mod quirks;
 mod refresh;
 mod script_env;
+mod shapes;
 mod steps;
 mod support;
 mod workflow;

@@ -47,11 +47,14 @@ pub struct New {
     pub date: String,
 }
 
-/// The slug and the files of the new app, each below its folder.
+/// The files of a new app, each with its path below the app's folder.
+pub type Files = Vec<(&'static str, String)>;
+
+/// The slug and the files of the new app.
 ///
 /// # Errors
 /// In words: the base is no https URL, or the slug is none.
-pub fn new(new: &New) -> Result<(String, Vec<(&'static str, String)>), String> {
+pub fn new(new: &New) -> Result<(String, Files), String> {
     let slug = new.slug.clone().unwrap_or_else(|| slug_of(&new.name));
     let base = url::Url::parse(new.base.trim()).map_err(|error| format!("`{}` is no URL: {error}", new.base))?;
     if base.scheme() != "https" || base.host_str().is_none() || base.query().is_some() || base.fragment().is_some() {

@@ -38,7 +38,7 @@ pub fn openapi(text: &str, source: &str, date: &str) -> Result<Draft, DraftError
         return Err(DraftError("it has neither `openapi: 3…` nor `swagger: 2…`".to_owned()));
     };
     let info = root.get("info").unwrap_or(&Value::Null);
-    let title = info.get("title").and_then(Value::as_str).unwrap_or("app");
+    let title = info.get("title").and_then(Value::as_str).filter(|title| !title.trim().is_empty()).unwrap_or("app");
     let mut draft = Draft::named(title);
     if draft.slug.is_empty() {
         draft.slug = "app".to_owned();
@@ -104,7 +104,7 @@ impl<'d> Document<'d> {
                 text("host").map(str::to_owned).or_else(|| Some(Url::parse(source).ok()?.host_str()?.to_owned()));
             let path = text("basePath").unwrap_or_default().trim_end_matches('/');
             match host.and_then(|host| https(&format!("https://{host}{path}"))) {
-                Some(base) => draft.base = Some(base.trim_end_matches('/').to_owned()),
+                Some(base) => draft.base = Some(without_own_port(base.trim_end_matches('/'))),
                 None => draft.notes.push("no host is described: write `base`".to_owned()),
             }
             return;
@@ -379,7 +379,7 @@ fn base(url: &str, variables: Option<&Map<String, Value>>, source: &str) -> Opti
         text.replace_range(start..=end, &replacement);
         from = start + replacement.len();
     }
-    let text = text.trim_end_matches('/').to_owned();
+    let text = without_own_port(text.trim_end_matches('/'));
     let filled = text.replace(['{', '}'], "x").replace("|percent", "");
     let whole = text.starts_with('{');
     let url = Url::parse(&if whole { format!("https://{filled}.example") } else { filled }).ok()?;
@@ -388,6 +388,13 @@ fn base(url: &str, variables: Option<&Map<String, Value>>, source: &str) -> Opti
     let real =
         url.host_str().is_some_and(|host| host.trim_end_matches('.').contains('.') && !host.ends_with("localhost"));
     (plain && real).then_some((text, inputs))
+}
+
+/// https has its own port: written out, it is another text for the same origin.
+fn without_own_port(base: &str) -> String {
+    let (scheme, rest) = base.split_at(base.find("://").map_or(0, |at| at + 3));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{scheme}{}{path}", host.strip_suffix(":443").unwrap_or(host))
 }
 
 fn plain(value: &Value) -> Option<String> {

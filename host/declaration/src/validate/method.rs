@@ -262,7 +262,8 @@ pub(super) fn literal(check: &mut Check<'_>, path: &str, template: &[Part], faul
 pub(super) fn error_place(check: &mut Check<'_>, path: &str, method: &AuthMethod, error: &str) {
     let replies = method.tokens.iter().filter_map(|token| token.reply.as_ref());
     let declared = replies.flat_map(|reply| {
-        let access = reply.access_header.is_none().then_some(reply.access.as_str());
+        // A body that is the token is no object: an object has no token, and may hold an error.
+        let access = Some(reply.access.as_str()).filter(|at| reply.access_header.is_none() && !at.is_empty());
         [access, reply.refresh.as_deref()].into_iter().flatten()
     });
     let within =

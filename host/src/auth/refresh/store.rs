@@ -3,7 +3,7 @@
 use super::plan::{Plan, Target};
 use super::turn::{Intent, Turn};
 use super::{Core, Failure, Landing};
-use crate::auth::apps::exchange_of;
+use crate::auth::apps::{exchange_of, oauth2_of};
 use crate::auth::exchange;
 use crate::auth::login;
 use crate::auth::record::{Health, MAX_RAW_BYTES, Record};
@@ -103,11 +103,12 @@ impl Core {
     }
 
     fn apply_refresh(&self, record: &mut Record, group: &[String], plan: &Plan, steps: &[Step], now: Time) {
-        let whole = exchange_of(&plan.method).is_some();
+        let whole = exchange_of(&plan.method).is_some()
+            || oauth2_of(&plan.method).is_some_and(|oauth2| !oauth2.refresh.is_empty());
         let mut replaced = Vec::new();
         for token in &plan.method.tokens {
             let Some(place) = &token.reply else { continue };
-            // A refresh of an exchange may bring its other tokens too.
+            // Declared calls may bring the method's other tokens too.
             let wanted = group.contains(&token.name) || (whole && record.tokens.contains_key(&token.name));
             let read = found(place, steps, plan.declared(), plan.lenient).filter(|_| wanted);
             // Out of the record only where its successor is there: a token that this answer is not about stays.
