@@ -17,8 +17,12 @@ use crate::image::{DECLARATION, ImageError};
 pub const SECRETS: &str = "deputy:app/secrets@0.1.0";
 /// The hook that signs.
 pub const SIGNING: &str = "deputy:app/signing@0.1.0";
+/// The hook that reads replies with tokens.
+pub const TOKEN_REPLY: &str = "deputy:app/token-reply@0.1.0";
+/// The hook that says whose an account is.
+pub const IDENTITY: &str = "deputy:app/identity@0.1.0";
 /// Every hook that this host acts on.
-pub const HOOKS: [&str; 1] = [SIGNING];
+pub const HOOKS: [&str; 3] = [SIGNING, TOKEN_REPLY, IDENTITY];
 
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {

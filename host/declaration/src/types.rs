@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compose::{IDENTITY, SIGNING, TOKEN_REPLY};
+
 macro_rules! record {
     ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty),* $(,)? }) => {
         $(#[$meta])*
@@ -87,6 +89,7 @@ record!(AuthMethod {
     tokens: Vec<Token>,
     rule_sets: Vec<RuleSet>,
     revoke: Vec<Call>,
+    reply_hook: bool,
 });
 record!(Setup { url: Option<String>, steps: Vec<String> });
 choice!(#[allow(clippy::large_enum_variant)] AuthKind {
@@ -256,6 +259,7 @@ record!(TestRequest {
     body: Option<String>,
     id: Option<String>,
     label: Option<String>,
+    identity_hook: bool,
 });
 
 record!(#[derive(Default)] Signals {
@@ -346,5 +350,15 @@ impl App {
     pub fn signs_by_hook(&self) -> bool {
         let mut rules = self.methods.iter().flat_map(|method| &method.rule_sets).flat_map(|set| &set.rules);
         rules.any(|rule| matches!(rule, Rule::Sign(Signer::Hook(_))))
+    }
+
+    /// The hooks that it calls for, each with the key that says so.
+    pub fn hooks(&self) -> Vec<(&'static str, &'static str)> {
+        let wanted = [
+            (self.signs_by_hook(), SIGNING, "sign.hook"),
+            (self.methods.iter().any(|method| method.reply_hook), TOKEN_REPLY, "reply-hook"),
+            (self.test.as_ref().is_some_and(|test| test.identity_hook), IDENTITY, "test.identity-hook"),
+        ];
+        wanted.into_iter().filter(|(wanted, ..)| *wanted).map(|(_, hook, key)| (hook, key)).collect()
     }
 }

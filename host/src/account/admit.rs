@@ -133,7 +133,8 @@ impl Accounts {
             (Some(test), false) => {
                 let grant = Grant::whole(caller.clone(), record.id.clone());
                 let tokens = Unstored(Arc::new(live(&*self.apps, record)?));
-                record.identity = check::check(&*self.road, &grant, &tokens, &app.slug, test, false).await?;
+                let of = check::Of { app: &app.slug, version: &found.pinned.hash, inputs: &record.inputs };
+                record.identity = check::check(&*self.road, &grant, &tokens, of, test, false).await?;
                 record.checked_at = Some(self.rows.now());
                 (true, None)
             }

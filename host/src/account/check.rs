@@ -1,5 +1,7 @@
 //! The app's test request: whether an account works, and whose it is.
 
+use std::collections::BTreeMap;
+
 use deputy_declaration::types::TestRequest;
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
@@ -12,12 +14,21 @@ use crate::egress::{Body, Credential, EgressError, Grant, Request, Tokens};
 /// The longest identity that is kept, in characters.
 const MAX_IDENTITY: usize = 128;
 
+/// Whose test it is.
+#[derive(Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub app: &'a str,
+    /// The hash of the declaration.
+    pub version: &'a str,
+    pub inputs: &'a BTreeMap<String, String>,
+}
+
 /// Makes the test request. A bad answer is an error; what the answer says of the identity is the result.
 pub(super) async fn check(
     road: &dyn TokenRoad,
     grant: &Grant,
     tokens: &dyn Tokens,
-    app: &str,
+    of: Of<'_>,
     test: &TestRequest,
     stored: bool,
 ) -> Result<Identity, AccountError> {
@@ -27,8 +38,13 @@ pub(super) async fn check(
             true => format!("it answered {} with an error inside", answer.status),
             false => format!("it answered {}", answer.status),
         };
-        let (app, method, path) = (app.to_owned(), test.method.clone(), test.path.clone());
+        let (app, method, path) = (of.app.to_owned(), test.method.clone(), test.path.clone());
         return Err(AccountError::TestFailed { app, method, path, reason, stored });
+    }
+    if test.identity_hook {
+        let line = |told: Option<String>| told.and_then(|told| text(&Value::String(told)));
+        let who = road.identify(of.app, of.version, of.inputs, &answer).await?;
+        return Ok(Identity { id: line(who.id), label: line(who.label) });
     }
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     let at = |pointer: &Option<String>| pointer.as_deref().and_then(|pointer| text(body.pointer(pointer)?));

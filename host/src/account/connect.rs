@@ -110,9 +110,7 @@ impl Accounts {
         confirm(&pinned.app, &inputs.values, connect.confirm_host, old.as_ref())?;
         let obtained = match &method.kind {
             AuthKind::Exchange(_) => {
-                let (app, pasted) = (&pinned.app, connect.tokens);
-                let login = login(&self.rows, &*self.road, caller, app, method, &inputs.values, pasted);
-                login.await?
+                login(&self.rows, &*self.road, caller, &pinned, method, &inputs.values, connect.tokens).await?
             }
             AuthKind::Keys | AuthKind::OAuth2Code(_) => {
                 let tokens = connect.tokens.into_iter().map(|(name, value)| (name, Held::pasted(value))).collect();

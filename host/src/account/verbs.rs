@@ -121,7 +121,8 @@ impl Accounts {
         let pinned = self.apps.pinned(&record.declaration)?.ok_or_else(missing)?;
         let Some(test) = &pinned.app.test else { return Err(AccountError::NoTest { app: record.app }) };
         let grant = Grant::whole(caller.clone(), record.id.clone());
-        let found = check::check(&*self.road, &grant, &Anyway(self.auth.clone()), &record.app, test, true).await;
+        let of = check::Of { app: &record.app, version: &record.declaration, inputs: &record.inputs };
+        let found = check::check(&*self.road, &grant, &Anyway(self.auth.clone()), of, test, true).await;
         if let (Ok(Identity { id: Some(is), .. }), Some(was)) = (&found, &record.identity.id)
             && is != was
         {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use data_encoding::HEXLOWER;
-use deputy_declaration::compose::{self, SIGNING};
+use deputy_declaration::compose::{self, HOOKS};
 use deputy_declaration::inspect::inspect;
 use deputy_declaration::nearest;
 use deputy_declaration::pack::{Entry, Pack};
@@ -88,11 +88,13 @@ pub fn declared(component: &[u8], declarer: &dyn Declarer) -> Result<App, AppErr
 
 /// What the declaration calls for is there, and what is there is called for.
 fn hooks_fit(app: &App, exported: &[&'static str]) -> Result<(), AppError> {
-    let wanted = app.signs_by_hook();
-    match (wanted, exported.contains(&SIGNING)) {
-        (true, false) => Err(AppError::HookMissing { hook: SIGNING, rule: "sign.hook" }),
-        (false, true) => Err(AppError::HookUnused { hook: SIGNING, rule: "sign.hook" }),
-        _ => Ok(()),
+    let wanted = app.hooks();
+    if let Some((hook, key)) = wanted.iter().find(|(hook, _)| !exported.contains(hook)) {
+        return Err(AppError::HookMissing { hook, rule: key });
+    }
+    match exported.iter().find(|hook| HOOKS.contains(hook) && !wanted.iter().any(|(known, _)| known == *hook)) {
+        Some(hook) => Err(AppError::HookUnused { hook }),
+        None => Ok(()),
     }
 }
 
@@ -273,7 +275,7 @@ impl Catalog {
 
     /// The hash of the code of a version that has hooks.
     fn code(&self, app: &App, hash: &str) -> Result<Option<String>, AppError> {
-        match app.signs_by_hook() {
+        match !app.hooks().is_empty() {
             true => Ok(own_code(app, &self.component(hash)?)),
             false => Ok(None),
         }
@@ -361,7 +363,7 @@ impl Catalog {
 }
 
 fn own_code(app: &App, component: &[u8]) -> Option<String> {
-    app.signs_by_hook().then(|| HEXLOWER.encode(&sha256(compose::code(component))))
+    (!app.hooks().is_empty()).then(|| HEXLOWER.encode(&sha256(compose::code(component))))
 }
 
 fn changes(old: (&App, Option<String>), new: (&App, Option<String>)) -> Vec<Difference> {
@@ -370,7 +372,7 @@ fn changes(old: (&App, Option<String>), new: (&App, Option<String>)) -> Vec<Diff
     if before != after {
         // Nobody can tell from code that it does less than other code.
         let widens = after.is_some();
-        changes.push(Difference { part: "hook signing".to_owned(), before, after, widens });
+        changes.push(Difference { part: "hooks".to_owned(), before, after, widens });
     }
     changes
 }

@@ -150,6 +150,9 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
         // What code sees; it is worth nothing, whatever its shape.
         put(format!("{id}: marker {}", token.name), format!("{:?}", token.marker), Weight::Words);
     }
+    if method.reply_hook {
+        put(format!("{id}: reply-hook"), "reads replies".into(), Weight::Power);
+    }
     for set in &method.rule_sets {
         let rules: Vec<_> = set.rules.iter().map(rule).collect();
         put(format!("{id}: rules {}", set.name), rules.join("; "), Weight::Power);

@@ -23,10 +23,10 @@ pub enum AppError {
     Unreadable(String),
     #[error("the app's declaration is unsound: {}", list(.0))]
     Unsound(Vec<Finding>),
-    #[error("a rule `{rule}` wants the hook `{hook}`, and the component has none")]
+    #[error("`{rule}` wants the hook `{hook}`, and the component has none")]
     HookMissing { hook: &'static str, rule: &'static str },
-    #[error("the component has the hook `{hook}`, and no rule `{rule}` calls for it")]
-    HookUnused { hook: &'static str, rule: &'static str },
+    #[error("the component has the hook `{hook}`, and nothing in the declaration calls for it")]
+    HookUnused { hook: &'static str },
     /// A stranger's component under the name of a built-in app.
     #[error("`{slug}` is a built-in app: its name is reserved")]
     Reserved { slug: String },
@@ -80,7 +80,7 @@ impl AppError {
                 Some("write the hook in a crate `hooks` beside the app.toml, run `deputy app build`, and take the component \
                       that it writes".into())
             }
-            Self::HookUnused { rule, .. } => Some(format!("add the rule `{rule}`, or remove the hook")),
+            Self::HookUnused { .. } => Some("declare it (`sign.hook`, `reply-hook`, `test.identity-hook`), or remove it".into()),
             Self::Widens { .. } => Some("read it; if you agree, install it with --yes".into()),
             Self::Reserved { slug } => Some(format!("choose another slug, such as `my-{slug}`")),
             Self::BuiltIn { .. } | Self::Io { .. } => None,

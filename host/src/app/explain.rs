@@ -57,6 +57,9 @@ fn connect(app: &App, method: &AuthMethod) -> Vec<String> {
             steps.extend(method.tokens.iter().filter_map(found));
         }
     }
+    if method.reply_hook {
+        steps.push("The app's hook reads these replies first, without seeing a secret.".to_owned());
+    }
     for input in &app.inputs {
         if let InputSource::Discovered(discovery) = &input.source {
             steps.push(format!("`{}` is found out: {}.", input.name, discovered(discovery)));
@@ -67,6 +70,7 @@ fn connect(app: &App, method: &AuthMethod) -> Vec<String> {
             .to_owned(),
         Some(test) => {
             let who = match (&test.id, &test.label) {
+                _ if test.identity_hook => "the app's hook says whose account it is".to_owned(),
                 (Some(id), Some(label)) => format!("`{id}` is its identity and `{label}` the name people see"),
                 (Some(id), None) => format!("`{id}` is its identity"),
                 (None, Some(label)) => format!("`{label}` is the name people see; nothing tells two accounts apart"),

@@ -39,6 +39,8 @@ pub struct Party<'a> {
     pub account: Option<&'a AccountId>,
     /// `token`, `refresh`, `revoke`: stands in the audit.
     pub purpose: &'static str,
+    /// The hash of the declaration: whose hooks read the replies.
+    pub version: &'a str,
 }
 
 /// What a call's placeholders stand for, as far as it is there.
@@ -119,6 +121,7 @@ pub fn build(party: &Party<'_>, call: &Call, values: &Values, place: &str) -> Re
         account: party.account.cloned(),
         purpose: party.purpose,
         endpoint,
+        reply_hook: (party.method.reply_hook && party.purpose != "revoke").then(|| party.version.to_owned()),
     };
     Ok(Built { call, request })
 }
@@ -367,7 +370,7 @@ mod tests {
         method.tokens[0].name = "otp".into();
         method.tokens[0].optional = true;
         let caller = Caller::local();
-        let party = Party { caller: &caller, app: &app, method: &method, account: None, purpose: "token" };
+        let party = Party { caller: &caller, app: &app, method: &method, account: None, purpose: "token", version: "" };
         build(&party, call, &values(), "calls[0].url")
     }
 

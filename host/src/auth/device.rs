@@ -85,7 +85,9 @@ pub async fn begin(
 }
 
 fn call(caller: &Caller, parties: &Parties<'_>, purpose: &'static str, endpoint: Url) -> TokenCall {
-    TokenCall { caller: caller.clone(), app: parties.app.slug.clone(), account: None, purpose, endpoint }
+    // What gives a device code is no reply with tokens.
+    let reply_hook = if purpose == "token" { parties.reply_hook() } else { None };
+    TokenCall { caller: caller.clone(), app: parties.app.slug.clone(), account: None, purpose, endpoint, reply_hook }
 }
 
 fn given(reply: &Reply) -> Result<Given, &'static str> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use deputy_declaration::template::{self, Name};
 use deputy_declaration::types::{App, AuthKind, AuthMethod, Exchange, InputSource};
 
+use super::apps::PinnedApp;
 use super::call::{Party, Values, templates};
 use super::error::AuthError;
 use super::errors::Class;
@@ -65,17 +66,18 @@ pub async fn login(
     rows: &Rows,
     road: &dyn TokenRoad,
     caller: &Caller,
-    app: &App,
+    pinned: &PinnedApp,
     method: &AuthMethod,
     inputs: &BTreeMap<String, String>,
     pasted: BTreeMap<String, Secret>,
 ) -> Result<Obtained, AuthError> {
+    let app = &*pinned.app;
     let AuthKind::Exchange(exchange) = &method.kind else {
         return Err(AuthError::Internal(format!("`{}` of {} has no login", method.id, app.slug)));
     };
     let tokens = pasted.iter().map(|(name, secret)| (name.clone(), secret.duplicate())).collect();
     let mut values = Values { inputs: inputs.clone(), tokens, ..Values::default() };
-    let party = Party { caller, app, method, account: None, purpose: "token" };
+    let party = Party { caller, app, method, account: None, purpose: "token", version: &pinned.hash };
     let made = run(road, &|| rows.now(), &party, calls(exchange), &mut values, Vec::new()).await;
     reach("connect-after-reply");
     let told = |refusal: Refusal| refused(app, exchange, &refusal, &values);

@@ -44,6 +44,8 @@ pub(super) struct Parties<'a> {
     pub method: &'a AuthMethod,
     pub declared: &'a OAuth2,
     pub client: Client,
+    /// The hash of the declaration.
+    pub version: &'a str,
 }
 
 impl<'a> Parties<'a> {
@@ -54,7 +56,12 @@ impl<'a> Parties<'a> {
         let (_, method) = pinned.method(&flow.method).ok_or_else(unknown)?;
         let declared = oauth2_of(method).ok_or_else(unknown)?;
         let client = client(rows, caller, &app.slug, &flow.client).await?;
-        Ok(Self { app, method, declared, client })
+        Ok(Self { app, method, declared, client, version: &pinned.hash })
+    }
+
+    /// Whose hook reads the replies, where one does.
+    pub fn reply_hook(&self) -> Option<String> {
+        self.method.reply_hook.then(|| self.version.to_owned())
     }
 
     pub fn credentials(&self, flow: &Flow) -> Result<ClientCredentials<'_>, AuthError> {
@@ -83,6 +90,7 @@ pub async fn exchange(
         account: None,
         purpose: "token",
         endpoint: endpoint.clone(),
+        reply_hook: parties.reply_hook(),
     };
     let failed = |reason: String| AuthError::ExchangeFailed { app: app.slug.clone(), reason };
     let began = Instant::now();
@@ -125,7 +133,7 @@ pub(super) async fn redeemed(
         ..Values::default()
     };
     let first = Step::new(answer, received, &declared.error).map_err(|refused| failed(refused.0.reason(&[])))?;
-    let party = Party { caller, app, method, account: None, purpose: "token" };
+    let party = Party { caller, app, method, account: None, purpose: "token", version: parties.version };
     let count = 1 + declared.then.len();
     let order = Order { calls: &declared.then, name: "then", error: &declared.error, declared: count };
     let steps = match run(road, &|| rows.now(), &party, order, &mut values, vec![first]).await {

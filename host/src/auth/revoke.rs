@@ -75,6 +75,7 @@ async fn standard(
             account: Some(record.id.clone()),
             purpose: "revoke",
             endpoint: endpoint.clone(),
+            reply_hook: None,
         };
         if !outcome.send(road, &call, request).await {
             break;
@@ -92,7 +93,8 @@ async fn declared(
     values: &Values,
     outcome: &mut Outcome,
 ) {
-    let party = Party { caller, app: &pinned.app, method, account: Some(&record.id), purpose: "revoke" };
+    let party =
+        Party { caller, app: &pinned.app, method, account: Some(&record.id), purpose: "revoke", version: &pinned.hash };
     for (at, call) in method.revoke.iter().enumerate() {
         match build(&party, call, values, &format!("revoke[{at}]")) {
             Ok(built) => {

@@ -1,5 +1,6 @@
 //! The one road as this room sees it: a token call gives bytes, or says whether anything was sent at all.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -7,7 +8,7 @@ use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::reply::MAX_REPLY_BYTES;
-use crate::egress::{Answer, Credential, Egress, EgressError, Request, TokenCall};
+use crate::egress::{Answer, Credential, Egress, EgressError, Request, TokenCall, Who};
 
 /// What a token endpoint answered. The body may be a secret.
 pub struct TokenAnswer {
@@ -49,6 +50,17 @@ pub trait TokenRoad: Send + Sync + 'static {
         credential: Credential<'a>,
         request: Request,
     ) -> BoxFuture<'a, Result<ProbeAnswer, EgressError>>;
+
+    /// What the app's hook `identity` says of an answer to the test request.
+    fn identify<'a>(
+        &'a self,
+        _app: &'a str,
+        _version: &'a str,
+        _inputs: &'a BTreeMap<String, String>,
+        _answer: &'a ProbeAnswer,
+    ) -> BoxFuture<'a, Result<Who, EgressError>> {
+        Box::pin(async { Err(EgressError::Internal("this road has no hooks".to_owned())) })
+    }
 }
 
 impl TokenRoad for Egress {
@@ -62,6 +74,18 @@ impl TokenRoad for Egress {
                 Ok(body) => Zeroizing::new(body),
                 Err(EgressError::TooLarge { .. }) => Zeroizing::default(),
                 Err(error) => return Err(RoadError::Ambiguous(error.to_string())),
+            };
+            let body = match &call.reply_hook {
+                // A refusal is the provider's own, and nothing for the hook to read.
+                Some(version) if (200..300).contains(&status) => {
+                    let read =
+                        self.hooks(&call.app).map(|hooks| hooks.read_reply(&call.app, version, status, &headers, body));
+                    match read {
+                        Ok(read) => read.await.map_err(|error| RoadError::Ambiguous(error.to_string()))?,
+                        Err(error) => return Err(RoadError::Ambiguous(error.to_string())),
+                    }
+                }
+                _ => body,
             };
             Ok(TokenAnswer { status, retry_after, headers, body })
         })
@@ -77,6 +101,16 @@ impl TokenRoad for Egress {
             let (status, failed) = (answer.status.as_u16(), answer.failed);
             Ok(ProbeAnswer { status, failed, body: answer.body.collect(MAX_REPLY_BYTES).await? })
         })
+    }
+
+    fn identify<'a>(
+        &'a self,
+        app: &'a str,
+        version: &'a str,
+        inputs: &'a BTreeMap<String, String>,
+        answer: &'a ProbeAnswer,
+    ) -> BoxFuture<'a, Result<Who, EgressError>> {
+        Box::pin(async move { self.hooks(app)?.identify(app, version, answer.status, &answer.body, inputs).await })
     }
 }
 
@@ -133,6 +167,7 @@ mod tests {
             account: None,
             purpose: "refresh",
             endpoint: format!("http://{address}/token").parse().unwrap(),
+            reply_hook: None,
         };
         let mut request = Request::new(Method::POST, call.endpoint.as_str());
         request.body = Body::Bytes(Bytes::from_static(b"grant_type=refresh_token&refresh_token=rt"));

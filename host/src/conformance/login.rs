@@ -267,7 +267,12 @@ pub(super) fn answer(fake: &Fake, state: &mut State, method: &AuthMethod, then: 
             }
             let token = method.tokens.iter().find(|token| token.name == name).ok_or("no such token")?;
             state.renewals += 1;
-            return calls::one_token(fake, state, token);
+            if oauth2.then.is_empty() {
+                return calls::one_token(fake, state, token);
+            }
+            // What follows the token call follows a refresh too.
+            state.chain = Some((Chain::Then, 0));
+            return calls::tokens(fake, state, method, 0, replies);
         }
         Then::Call(..) | Then::Api(..) => return Err("no call of OAuth".to_owned()),
     }

@@ -20,10 +20,12 @@ const TARGET: &str = "wasm32-unknown-unknown";
 
 const SDK: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("../../../sdk/hooks/Cargo.toml")),
+    ("src/identity.rs", include_str!("../../../sdk/hooks/src/identity.rs")),
     ("src/lib.rs", include_str!("../../../sdk/hooks/src/lib.rs")),
     ("src/plumbing.rs", include_str!("../../../sdk/hooks/src/plumbing.rs")),
     ("src/secret.rs", include_str!("../../../sdk/hooks/src/secret.rs")),
     ("src/signing.rs", include_str!("../../../sdk/hooks/src/signing.rs")),
+    ("src/token_reply.rs", include_str!("../../../sdk/hooks/src/token_reply.rs")),
     ("wit/hooks.wit", include_str!("../../../sdk/hooks/wit/hooks.wit")),
 ];
 

@@ -117,10 +117,10 @@ impl Deputy {
         let terms = Terms { accept, from: from.as_deref() };
         let installed = self.catalog.install(&component, self.apps_engine()?, terms)?;
         let app::Installed { slug, hash, app, previous, changes } = installed;
-        if app.signs_by_hook() {
+        if !app.hooks().is_empty() {
             // Compiled now, so that no request waits for it.
-            self.hooks.prepare(&hash).await.map_err(|reason| {
-                Error::new("app_hook_unusable", format!("the hook of {slug} cannot be used: {reason}"))
+            self.hooks.prepare(&hash, &app).await.map_err(|reason| {
+                Error::new("app_hook_unusable", format!("the hooks of {slug} cannot be used: {reason}"))
             })?;
         }
         let accounts = match previous.as_ref().is_some_and(|previous| *previous != hash) {

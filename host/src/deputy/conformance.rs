@@ -3,6 +3,7 @@
 //! Each app gets a facade of its own with temporary folders; every host name of the app is sent to one local server,
 //! and nothing leaves the machine.
 
+mod account;
 mod driver;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,14 +75,14 @@ impl Deputy {
         let (app, bytes) = match app {
             AppTest::Known(slug) => {
                 let pinned = self.catalog.current(&slug)?;
-                let hooked = pinned.app.signs_by_hook();
+                let hooked = !pinned.app.hooks().is_empty();
                 let bytes = if hooked { Some(self.catalog.component(&pinned.hash)?) } else { None };
                 (App::clone(&pinned.app), bytes)
             }
             AppTest::Source(source) => {
                 let built = self.app_build(caller, source).await?;
                 let app = crate::app::declared(&built.component, self.apps_engine()?)?;
-                let bytes = app.signs_by_hook().then_some(built.component);
+                let bytes = (!app.hooks().is_empty()).then_some(built.component);
                 (app, bytes)
             }
         };

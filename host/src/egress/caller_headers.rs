@@ -154,6 +154,7 @@ mod tests {
             kind: AuthKind::Keys,
             tokens: Vec::new(),
             revoke: Vec::new(),
+            reply_hook: false,
             rule_sets: vec![
                 RuleSet { name: "none".into(), rules: Vec::new() },
                 RuleSet { name: "other".into(), rules },

@@ -36,7 +36,7 @@ mod tests;
 pub use audit::{Audit, AuditLine, FileAudit, MemoryAudit};
 pub(crate) use error::reconnect;
 pub use error::{EgressError, TokensError};
-pub use hook::{Components, Hooks};
+pub use hook::{Components, Hooks, Who};
 pub use mask::Masker;
 pub use plain::{PlainHost, refusal as plain_refusal};
 pub use policy::{Limits, Policy};
@@ -108,6 +108,8 @@ pub struct TokenCall {
     /// The declared endpoint, rendered. The request's URL must be this one, and may go on in its query: some services
     /// want their parameters there.
     pub endpoint: Url,
+    /// The version of the app whose hook `token-reply` reads the answer.
+    pub reply_hook: Option<String>,
 }
 
 impl TokenCall {

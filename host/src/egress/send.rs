@@ -74,6 +74,13 @@ impl Egress {
         Ok(Self { policy, audit, pool, hooks: None })
     }
 
+    /// What runs the hooks of apps.
+    pub fn hooks(&self, app: &str) -> Result<&Arc<Hooks>, EgressError> {
+        self.hooks
+            .as_ref()
+            .ok_or_else(|| EgressError::Internal(format!("{app} has a hook, and this process runs none")))
+    }
+
     /// With the hooks of apps, for those that sign by code of their own.
     pub fn with_hooks(self, hooks: Arc<Hooks>) -> Self {
         Self { hooks: Some(hooks), ..self }
@@ -180,10 +187,7 @@ impl Egress {
         let draft = inject::Draft { method: &parts.method, url, headers: &parts.headers, body };
         let mut injected = inject::inject(live, parts.rule_set.as_deref(), draft, limit)?;
         if let Some(declared) = injected.hook.take() {
-            let hooks = self.hooks.as_ref().ok_or_else(|| {
-                let slug = &live.declaration.slug;
-                EgressError::Internal(format!("{slug} signs with a hook, and this process runs none"))
-            })?;
+            let hooks = self.hooks(&live.declaration.slug)?;
             hooks.sign(live, &declared, &parts.method, &mut injected, Time::now()).await?;
         }
         if let Some(path) = injected.shown_path {

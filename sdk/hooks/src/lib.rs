@@ -30,8 +30,33 @@
 //! Bounds of a call: 16 MiB of memory, a quarter of a second of CPU time, 90 handles, and as many bytes behind them as
 //! three times the body and 1 MiB. A panic ends the call, and the request is not sent.
 
+mod identity;
 mod secret;
 mod signing;
+mod token_reply;
+
+#[doc(hidden)]
+pub mod reply_bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "token-reply-hook",
+        pub_export_macro: true,
+        export_macro_name: "__export_token_reply",
+        default_bindings_module: "deputy_hooks::reply_bindings",
+        with: { "deputy:app/secrets@0.1.0": crate::bindings::deputy::app::secrets },
+    });
+}
+
+#[doc(hidden)]
+pub mod identity_bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "identity-hook",
+        pub_export_macro: true,
+        export_macro_name: "__export_identity",
+        default_bindings_module: "deputy_hooks::identity_bindings",
+    });
+}
 
 #[doc(hidden)]
 pub mod bindings {
@@ -49,8 +74,10 @@ pub mod bindings {
 pub mod plumbing;
 
 pub use bindings::deputy::app::secrets::{Encoding, Hash};
+pub use identity::{Answer, Identify, Who};
 pub use secret::{Bytes, Secret, join};
 pub use signing::{Body, Request, Signature, Signing};
+pub use token_reply::{Reply, TokenReply, Tokens};
 
 /// Why a hook does not do what it was asked to. The sentence goes to whoever made the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,12 +133,45 @@ macro_rules! __export_hook {
     $crate::bindings::__export_signing!(Component with_types_in $crate::bindings);
         };
     };
+    ($app:ty, token_reply) => {
+        const _: () = {
+            struct Component;
+
+            impl $crate::reply_bindings::exports::deputy::app::token_reply::Guest for Component {
+                fn read(
+                    reply: $crate::reply_bindings::exports::deputy::app::token_reply::Reply,
+                ) -> Result<Vec<$crate::reply_bindings::exports::deputy::app::token_reply::Item>, String> {
+                    $crate::plumbing::read::<$app>(reply)
+                }
+            }
+
+    $crate::reply_bindings::__export_token_reply!(Component with_types_in $crate::reply_bindings);
+        };
+    };
+    ($app:ty, identity) => {
+        const _: () = {
+            struct Component;
+
+            impl $crate::identity_bindings::exports::deputy::app::identity::Guest for Component {
+                fn identify(
+                    answer: $crate::identity_bindings::exports::deputy::app::identity::Answer,
+                ) -> Result<$crate::identity_bindings::exports::deputy::app::identity::Who, String> {
+                    $crate::plumbing::identify::<$app>(answer)
+                }
+            }
+
+    $crate::identity_bindings::__export_identity!(Component with_types_in $crate::identity_bindings);
+        };
+    };
     ($app:ty, $other:ident) => {
-        compile_error!(concat!("there is no hook `", stringify!($other), "`: take signing"));
+        compile_error!(concat!("there is no hook `", stringify!($other), "`: take signing, token_reply or identity"));
     };
 }
 
 /// What almost every hook uses.
 pub mod prelude {
-    pub use crate::{Body, Bytes, Encoding, Error, Hash, Request, Secret, Signature, Signing, join};
+    pub use crate::{
+        Answer, Body, Bytes, Encoding, Error, Hash, Identify, Reply, Request, Secret, Signature, Signing, TokenReply,
+        Tokens, Who, join,
+    };
 }

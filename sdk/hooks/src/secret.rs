@@ -75,6 +75,13 @@ impl Secret {
         Secret(self.0.encode(encoding))
     }
 
+    /// Of a reply or a part of one: what stands between the first `after` and the next `before`; an empty `before`: up to
+    /// the end. Ends the call where either is not there, and for every other handle: whether a token can be cut would
+    /// tell what it is.
+    pub fn between(&self, after: &str, before: &str) -> Secret {
+        Secret(self.0.between(after, before))
+    }
+
     /// Ends the call when the bytes are not so encoded. Base64 is taken with or without padding.
     pub fn decode(&self, encoding: Encoding) -> Secret {
         Secret(self.0.decode(encoding))

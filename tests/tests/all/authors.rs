@@ -90,12 +90,7 @@ fn world() -> (Provider, Deputy, Arc<Mutex<String>>) {
         ("api.parcels.example", _) => Reply::json(200, &json!({"id": 1, "name": "Ada"})),
         _ => Reply::json(404, &json!({})),
     });
-    let deputy = Deputy::new(&[provider.address]);
-    let config = deputy.folder().join("config");
-    let file = config.join("deputy.toml");
-    let before = fs::read_to_string(&file).expect("deputy.toml");
-    fs::write(&file, before.replace("[egress]\n", &format!("[egress]\n{}", provider.egress(&config))))
-        .expect("deputy.toml");
+    let deputy = Deputy::before(&provider);
     (provider, deputy, text)
 }
 

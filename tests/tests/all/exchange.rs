@@ -75,12 +75,7 @@ fn world() -> (Provider, Deputy, Arc<Sessions>) {
     let sessions = Arc::new(Sessions::default());
     let told = sessions.clone();
     let provider = Provider::start(&["api.vault.example"], move |seen| told.answer(seen));
-    let deputy = Deputy::new(&[provider.address]);
-    let config = deputy.folder().join("config");
-    let file = config.join("deputy.toml");
-    let before = std::fs::read_to_string(&file).expect("deputy.toml");
-    let after = before.replace("[egress]\n", &format!("[egress]\n{}", provider.egress(&config)));
-    std::fs::write(&file, after).expect("deputy.toml");
+    let deputy = Deputy::before(&provider);
     deputy.install(APP);
     (provider, deputy, sessions)
 }

@@ -20,8 +20,11 @@ fn root() -> PathBuf {
 
 /// The example's files, in a folder of their own.
 fn example(folder: &Path) -> PathBuf {
-    let from = root().join("sdk/hooks/example");
-    let app = folder.join("acme-signed");
+    copied("example", &folder.join("acme-signed"))
+}
+
+fn copied(name: &str, app: &Path) -> PathBuf {
+    let from = root().join("sdk/hooks").join(name);
     fs::create_dir_all(app.join("hooks/src")).expect("a folder");
     for file in ["app.toml", "hooks/Cargo.toml", "hooks/src/lib.rs"] {
         fs::copy(from.join(file), app.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -29,7 +32,7 @@ fn example(folder: &Path) -> PathBuf {
     // The versions that the other guests are built with, and the pinned compiler: nothing is fetched or chosen anew.
     fs::copy(root().join("tests/guests/Cargo.lock"), app.join("hooks/Cargo.lock")).expect("the lock file");
     fs::copy(root().join("rust-toolchain.toml"), app.join("rust-toolchain.toml")).expect("the toolchain");
-    app
+    app.to_owned()
 }
 
 /// `deputy app build`, with cargo's own folders: those of the machine lie elsewhere. Gives the component's path.
@@ -67,11 +70,7 @@ fn acme(seen: &Seen) -> Reply {
 #[test]
 fn the_example_is_built_installed_connected_and_signs() {
     let provider = Provider::start(&["api.acme.example"], acme);
-    let deputy = Deputy::new(&[provider.address]);
-    let config = deputy.folder().join("config");
-    let file = config.join("deputy.toml");
-    let before = fs::read_to_string(&file).expect("deputy.toml");
-    fs::write(&file, before.replace("[egress]\n", &format!("[egress]\n{}", provider.egress(&config)))).expect("it");
+    let deputy = Deputy::before(&provider);
 
     let app = example(deputy.folder());
     // Without its hook the declaration is refused, and the fix says how to build it.
@@ -93,4 +92,51 @@ fn the_example_is_built_installed_connected_and_signs() {
     assert_eq!(answer.last_json()["status"], 200, "{answer}");
     let posted = provider.take().pop().expect("a request");
     assert_eq!((posted.method.as_str(), posted.text().as_str()), ("POST", "{\"amount\":1}"));
+}
+
+/// Answers in XML, and once with a login that no hook can read.
+fn xml(seen: &Seen) -> Reply {
+    let page = |status, text: &str| Reply {
+        status,
+        headers: vec![("content-type".to_owned(), "text/xml".to_owned())],
+        body: text.as_bytes().to_vec(),
+    };
+    match (seen.target.as_str(), seen.text().as_str()) {
+        ("/login", body) if body.contains("password=strange") => page(200, "<login><other>canary</other></login>"),
+        ("/login", _) => page(200, "<login><session>session-canary-0123456789</session></login>"),
+        ("/v1/whoami", _) if seen.header("x-session") == "session-canary-0123456789" => {
+            page(200, "<user id=\"7\">Ada session-canary-0123456789</user>")
+        }
+        _ => page(401, "<error/>"),
+    }
+}
+
+#[test]
+fn hooks_read_a_login_and_an_identity_without_seeing_a_secret() {
+    let provider = Provider::start(&["api.acme.example"], xml);
+    let deputy = Deputy::before(&provider);
+    let app = copied("example-login", &deputy.folder().join("acme-login"));
+    let component = build(&deputy, &app);
+    deputy.json(&["app", "install", &component]);
+
+    let pasted = |password: &str| json!({ "user": "ada", "password": password }).to_string().into_bytes();
+    let refused = deputy.fails_with(&["connect", "acme-login"], &pasted("strange"));
+    assert!(
+        refused["message"].as_str().is_some_and(|text| text.contains("cuts out of a reply what is not there")),
+        "{refused}"
+    );
+    assert!(!refused.to_string().contains("canary") && deputy.accounts().is_empty(), "{refused}");
+
+    let connected = deputy.json_with(&["connect", "acme-login"], &pasted("right"));
+    let account = &connected["account"];
+    assert_eq!(account["identity_id"], "7", "{connected}");
+    let shown = account["identity"].as_str().expect("a name");
+    assert!(shown.starts_with("Ada ") && !connected.to_string().contains("canary"), "{connected}");
+    assert!(account["tokens"].to_string().contains("session"), "{connected}");
+    let answer = deputy.json(&["request", &text(account, "name"), "GET", "/whoami"]);
+    assert_eq!(answer["status"], 200, "{answer}");
+
+    // The kit says what it cannot know.
+    let report = deputy.json(&["app", "test", &component]);
+    assert_eq!(report["ok"], true, "{report}");
 }

@@ -107,7 +107,7 @@ fn read(apps: &Path, file: &Path) -> Result<Packed, BuildError> {
     if let Some(problem) = misplaced(apps, &name, file, &app) {
         return Err(BuildError::Problems(Problems(vec![problem])));
     }
-    if app.signs_by_hook() {
+    if !app.hooks().is_empty() {
         let message = "a rule wants a hook, and built-in apps are data alone".to_owned();
         let help = Some("build it with `deputy app build` and install the component".to_owned());
         let problem = Problem { file: name, line: 1, column: 1, span: 0..0, message, help };

@@ -231,7 +231,7 @@ pub(super) fn params(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, pref
 
 fn test(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<TestRequest> {
     reader.at("test", value.span());
-    let table = reader.table(value, "test", &["method", "path", "headers", "body", "id", "label"])?;
+    let table = reader.table(value, "test", &["method", "path", "headers", "body", "id", "label", "identity-hook"])?;
     Some(TestRequest {
         method: reader.optional(&table, "method", "test").unwrap_or_else(|| "GET".into()),
         path: reader.required(&table, "test", "path", "test"),
@@ -239,5 +239,6 @@ fn test(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<TestReq
         body: reader.optional(&table, "body", "test"),
         id: reader.optional(&table, "id", "test"),
         label: reader.optional(&table, "label", "test"),
+        identity_hook: reader.flag(&table, "identity-hook", false),
     })
 }

@@ -12,7 +12,7 @@ use super::rules::{RULES, rule_sets};
 use super::tokens::{Grant, Way, tokens};
 use crate::types::{AuthKind, AuthMethod, ClientAuth, Setup, Token};
 
-const METHOD: [&str; 7] = ["label", "help", "docs", "setup", "tokens", "revoke", "rule-sets"];
+const METHOD: [&str; 8] = ["label", "help", "docs", "setup", "tokens", "revoke", "rule-sets", "reply-hook"];
 const KINDS: [&str; 3] = ["oauth2", "exchange", "client-credentials"];
 
 pub(super) fn methods(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, inputs: &[String]) -> Vec<AuthMethod> {
@@ -69,6 +69,7 @@ fn method(
         kind,
         rule_sets: rule_sets(reader, entry, &table, path, names.with_host(rule_host), bearer),
         revoke: calls(reader, &table, "revoke", path, names.with_host(revoke_host)),
+        reply_hook: reader.flag(&table, "reply-hook", false),
         tokens,
     })
 }

@@ -32,6 +32,10 @@ pub(super) fn methods(check: &mut Check<'_>) {
         rule_sets(check, &path, method);
         revoke(check, &format!("{path}.revoke"), method);
         match &method.kind {
+            AuthKind::Keys if method.reply_hook => {
+                let path = format!("{path}.reply-hook");
+                check.fail_with(path, "pasted keys bring no reply that a hook could read", "leave it out");
+            }
             AuthKind::Keys => {}
             AuthKind::OAuth2Code(oauth2) => {
                 super::oauth2::oauth2(check, &format!("{path}.kind.oauth2-code"), method, oauth2);

@@ -163,6 +163,9 @@ pub(super) fn test(check: &mut Check<'_>) {
             check.fail(format!("{path}.value"), "a header value is visible ASCII");
         }
     }
+    if test.identity_hook && (test.id.is_some() || test.label.is_some()) {
+        check.fail_with("test.identity-hook", "the hook finds `id` and `label` both", "leave the two out");
+    }
     for (field, pointer) in [("id", &test.id), ("label", &test.label)] {
         if let Some(pointer) = pointer {
             check.pointer(&format!("test.{field}"), pointer);

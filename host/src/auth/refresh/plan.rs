@@ -145,6 +145,7 @@ impl Core {
             account: Some(record.id.clone()),
             purpose: "refresh",
             endpoint,
+            reply_hook: plan.method.reply_hook.then(|| plan.pinned.hash.clone()),
         };
         plan.calls = oauth2.then.clone();
         plan.name = "then";
@@ -232,6 +233,7 @@ impl Plan {
             method: &self.method,
             account: Some(&record.id),
             purpose: if self.login { "token" } else { "refresh" },
+            version: &self.pinned.hash,
         };
         let order = Order { calls: &self.calls, name: self.name, error: &error, declared };
         sequence::run(&*core.road, &|| core.rows.now(), &party, order, &mut self.values, made).await

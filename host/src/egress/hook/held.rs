@@ -52,6 +52,10 @@ pub(super) enum Fault {
     Bytes,
     #[error("it holds more handles at once than are allowed")]
     Handles,
+    #[error("it cuts out of a reply what is not there")]
+    Absent,
+    #[error("it cuts what is no reply")]
+    Whole,
     #[error("it puts together more pieces of secrets than are allowed")]
     Pieces,
 }
@@ -61,6 +65,9 @@ pub struct Held {
     bytes: Data,
     /// What was made with a token, as it may stand in an answer. Empty: the bytes follow from the request alone.
     pieces: Vec<Piece>,
+    /// A provider's reply, or a part of one: it can be cut. A token cannot. Whether a cut is possible shows in whether a
+    /// call goes well, and with a request's help that would tell a secret piece by piece.
+    reply: bool,
 }
 
 enum Data {
@@ -72,17 +79,22 @@ enum Data {
 impl Held {
     /// Bytes of the guest, or of the request.
     pub(super) fn open(bytes: Vec<u8>) -> Self {
-        Self { bytes: Data::Own(Zeroizing::new(bytes)), pieces: Vec::new() }
+        Self { bytes: Data::Own(Zeroizing::new(bytes)), pieces: Vec::new(), reply: false }
     }
 
     pub(super) fn body(bytes: Bytes) -> Self {
-        Self { bytes: Data::Shared(bytes), pieces: Vec::new() }
+        Self { bytes: Data::Shared(bytes), pieces: Vec::new(), reply: false }
+    }
+
+    /// What a provider answered with secrets in it.
+    pub(super) fn reply(bytes: Vec<u8>) -> Self {
+        Self { reply: true, ..Self::secret(bytes) }
     }
 
     /// A token, or what was made with one.
     pub(super) fn secret(bytes: Vec<u8>) -> Self {
         let bytes = Zeroizing::new(bytes);
-        Self { pieces: vec![bytes.clone()], bytes: Data::Own(bytes) }
+        Self { pieces: vec![bytes.clone()], bytes: Data::Own(bytes), reply: false }
     }
 
     fn made(bytes: Vec<u8>, secret: bool) -> Self {
@@ -115,7 +127,7 @@ impl Held {
             bytes.extend_from_slice(part.bytes());
         }
         let pieces = parts.iter().flat_map(|part| part.pieces.iter().cloned()).collect();
-        Self { bytes: Data::Own(bytes), pieces }
+        Self { bytes: Data::Own(bytes), pieces, reply: false }
     }
 
     pub(super) fn hmac(&self, hash: Hash, message: &Self) -> Self {
@@ -157,6 +169,21 @@ impl Held {
             Coding::Percent => percent_decode(self.bytes()).collect(),
         };
         Ok(Self::made(bytes, self.is_secret()))
+    }
+
+    /// What stands between the first `after` and the next `before`; an empty `before`: up to the end.
+    pub(super) fn between(&self, after: &[u8], before: &[u8]) -> Result<Self, Fault> {
+        if !self.reply {
+            return Err(Fault::Whole);
+        }
+        let find = |within: &[u8], what: &[u8]| match what.is_empty() {
+            true => Some(0),
+            false => within.windows(what.len()).position(|part| part == what),
+        };
+        let start = find(self.bytes(), after).ok_or(Fault::Absent)? + after.len();
+        let rest = &self.bytes()[start..];
+        let end = if before.is_empty() { rest.len() } else { find(rest, before).ok_or(Fault::Absent)? };
+        Ok(Self::reply(rest[..end].to_vec()))
     }
 }
 

@@ -1,13 +1,15 @@
-//! Signatures that an app's own code makes: its hook `signing`.
+//! The hooks of apps: code of their own that signs requests, reads replies with tokens, or says whose an account is.
 //!
-//! The hook sees the request that goes out, without its credentials, and handles in place of the account's tokens. What
+//! `signing`, here: the hook sees the request that goes out, without its credentials, and handles in place of the account's tokens. What
 //! it gives back is handles too, each for a place that the rule names; this room renders them. A hook that writes
-//! elsewhere, that signs without a token, or that fails, stops the request.
+//! elsewhere, that signs without a token, or that fails, stops the request. [`reply`] and [`identity`] are the others.
 //!
 //! Bounds: a fresh instance for every call, [`CPU`] of CPU time, the memory of [`Limits::apps`], 90 handles, and behind
 //! them three times the body and 1 MiB.
 
 mod held;
+mod identity;
+mod reply;
 #[cfg(test)]
 mod tests;
 mod v0_1_0;
@@ -19,15 +21,18 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
-use deputy_declaration::types::HookSigner;
+use deputy_declaration::compose::{SIGNING, TOKEN_REPLY};
+use deputy_declaration::types::{App, HookSigner};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_encode;
 use url::Url;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{InstancePre, Linker, Resource};
 use zeroize::Zeroizing;
 
+pub use self::identity::Who;
+
 use self::held::{Fault, Held, Host};
-use self::v0_1_0::{Field, Request, Signed, SigningHookPre, Slot, Token};
+use self::v0_1_0::{Field, IdentityHookPre, Request, Signed, SigningHookPre, Slot, Token, TokenReplyHookPre};
 use super::inject::{Injected, RESERVED};
 use super::sign::nonce;
 use super::{Body, EgressError, Live, reconnect};
@@ -60,14 +65,26 @@ pub struct Hooks {
     components: Arc<dyn Components>,
     cache: Option<PathBuf>,
     room: OnceLock<Arc<Room>>,
-    ready: Mutex<HashMap<String, SigningHookPre<Host>>>,
+    signing: Ready<SigningHookPre<Host>>,
+    replies: Ready<TokenReplyHookPre<Host>>,
+    identities: Ready<IdentityHookPre<Host>>,
 }
+
+/// Hooks of one kind by the version that they belong to.
+type Ready<Pre> = Mutex<HashMap<String, Pre>>;
 
 impl Hooks {
     /// Costs nothing before the first hook. Without a cache folder each is compiled anew in every process.
     pub fn new(components: Arc<dyn Components>, cache: Option<&Path>) -> Self {
         let cache = cache.map(Path::to_owned);
-        Self { components, cache, room: OnceLock::new(), ready: Mutex::new(HashMap::new()) }
+        Self {
+            components,
+            cache,
+            room: OnceLock::new(),
+            signing: Mutex::default(),
+            replies: Mutex::default(),
+            identities: Mutex::default(),
+        }
     }
 
     fn room(&self) -> Result<Arc<Room>, WasmError> {
@@ -78,16 +95,40 @@ impl Hooks {
         Ok(self.room.get_or_init(|| room).clone())
     }
 
-    /// Compiles the hook of a version and checks that it fits, so that no request waits for it.
+    /// Compiles the hooks of a version and checks that they fit, so that no request waits for them.
     ///
     /// # Errors
     /// One sentence for the author.
-    pub async fn prepare(&self, version: &str) -> Result<(), String> {
-        self.ready(version).await.map(|_| ())
+    pub async fn prepare(&self, version: &str, app: &App) -> Result<(), String> {
+        for (hook, _) in app.hooks() {
+            match hook {
+                SIGNING => self.ready(version).await.map(drop)?,
+                TOKEN_REPLY => self.reply_ready(version).await.map(drop)?,
+                _ => self.identity_ready(version).await.map(drop)?,
+            }
+        }
+        Ok(())
     }
 
     async fn ready(&self, version: &str) -> Result<SigningHookPre<Host>, String> {
-        let known = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
+        self.ready_in(&self.signing, version, SigningHookPre::new).await
+    }
+
+    async fn reply_ready(&self, version: &str) -> Result<TokenReplyHookPre<Host>, String> {
+        self.ready_in(&self.replies, version, TokenReplyHookPre::new).await
+    }
+
+    async fn identity_ready(&self, version: &str) -> Result<IdentityHookPre<Host>, String> {
+        self.ready_in(&self.identities, version, IdentityHookPre::new).await
+    }
+
+    async fn ready_in<Pre: Clone>(
+        &self,
+        ready: &Ready<Pre>,
+        version: &str,
+        fit: impl FnOnce(InstancePre<Host>) -> wasmtime::Result<Pre>,
+    ) -> Result<Pre, String> {
+        let known = ready.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
         if let Some(pre) = known {
             return Ok(pre);
         }
@@ -97,10 +138,9 @@ impl Hooks {
         let mut linker = Linker::new(room.engine());
         let pre = v0_1_0::add_to_linker(&mut linker)
             .and_then(|()| linker.instantiate_pre(&component))
-            .and_then(SigningHookPre::new)
+            .and_then(fit)
             .map_err(|error| format!("it does not fit this host: {error:#}"))?;
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        ready.insert(version.to_owned(), pre.clone());
+        ready.lock().unwrap_or_else(PoisonError::into_inner).insert(version.to_owned(), pre.clone());
         Ok(pre)
     }
 
@@ -131,19 +171,21 @@ impl Hooks {
             let hook = pre.instantiate_async(&mut store).await?;
             hook.deputy_app_signing().call_sign(&mut store, &request).await
         };
-        let ended = within_cpu(CPU, &CpuMeter::default(), call).await;
-        let signed = match ended {
+        let signed = match bounded(call).await {
             Ok(Ok(Ok(signed))) => signed,
             Ok(Ok(Err(sentence))) => return Err(refused(slug, &sentence)),
             Ok(Err(error)) => return Err(stopped(live, store.data(), &error)),
-            Err(_) => {
-                let why = format!("it did not end within {} ms of CPU time", CPU.as_millis());
-                return Err(failed(slug, &why));
-            }
+            Err(why) => return Err(failed(slug, &why)),
         };
         let placed = take(live, declared, signed, store.data_mut())?;
         place(slug, placed, injected)
     }
+}
+
+/// The call within its CPU time. The outer error: it did not end.
+async fn bounded<T>(call: impl Future<Output = T>) -> Result<T, String> {
+    let ended = within_cpu(CPU, &CpuMeter::default(), call).await;
+    ended.map_err(|_| format!("it did not end within {} ms of CPU time", CPU.as_millis()))
 }
 
 /// What the hook is told. The outer error is the caller's, the inner one ours.
@@ -290,30 +332,40 @@ fn failed(slug: &str, why: &str) -> EgressError {
 
 /// The hook said no, in its own words: made of the request alone, since it knows nothing else.
 fn refused(slug: &str, sentence: &str) -> EgressError {
-    let words: String = sentence.chars().filter(|letter| !letter.is_control()).take(MOST_SENTENCE).collect();
+    let words = self::sentence(sentence);
     EgressError::denied("hook", format!("{slug} cannot sign the request: {words}"), "change the request as it says")
+}
+
+/// A hook's own words, on one line.
+fn sentence(words: &str) -> String {
+    words.chars().filter(|letter| !letter.is_control()).take(MOST_SENTENCE).collect()
 }
 
 /// The call was ended: by a limit, or by a fault of the hook's own.
 fn stopped(live: &Live, host: &Host, error: &wasmtime::Error) -> EgressError {
     let slug = &live.declaration.slug;
+    match host.fault() {
+        Some(fault @ Fault::Encoding) => EgressError::denied(
+            "credential",
+            format!("the signing hook of {slug} cannot use {}: {fault}", live.name),
+            reconnect(&live.name),
+        ),
+        _ => failed(slug, &why(host, error)),
+    }
+}
+
+/// Why a call was ended, in words of this host's own.
+fn why(host: &Host, error: &wasmtime::Error) -> String {
     if let Some(fault) = host.fault() {
-        return match fault {
-            Fault::Encoding => EgressError::denied(
-                "credential",
-                format!("the signing hook of {slug} cannot use {}: {fault}", live.name),
-                reconnect(&live.name),
-            ),
-            other => failed(slug, &other.to_string()),
-        };
+        return fault.to_string();
     }
     if host.meter_of().refused() {
-        return failed(slug, &format!("it wants more than {} bytes of memory", host.meter_of().memory_limit_bytes()));
+        return format!("it wants more than {} bytes of memory", host.meter_of().memory_limit_bytes());
     }
     // The trap's own word, and nothing that the guest could have put beside it.
     match error.downcast_ref::<wasmtime::Trap>() {
-        Some(trap) => failed(slug, &format!("it stopped with `{trap}`")),
-        None => failed(slug, "it broke the contract of its handles"),
+        Some(trap) => format!("it stopped with `{trap}`"),
+        None => "it broke the contract of its handles".to_owned(),
     }
 }
 

@@ -273,7 +273,7 @@ fn other_code_is_a_change_that_asks_for_more() {
     let same_code = compose::compose(&declaration, &fixtures::guest("signing_hook")).unwrap();
     assert_eq!(parts(install(&same_code)), [("summary".to_owned(), false)]);
     let other_code = compose::compose(&declaration, &fixtures::guest("hostile_hook")).unwrap();
-    assert_eq!(parts(install(&other_code)), [("hook signing".to_owned(), true)]);
+    assert_eq!(parts(install(&other_code)), [("hooks".to_owned(), true)]);
     // And both stay there for the accounts that pinned them.
     let current = catalog.current("acme").unwrap();
     assert_eq!(catalog.component(&current.hash).unwrap(), other_code);
@@ -289,4 +289,59 @@ fn what_the_declaration_calls_for_and_what_is_there_must_agree() {
     let unused = compose::compose(&plain, &fixtures::guest("signing_hook")).unwrap();
     assert_eq!(error(&unused).code(), "app_hook_unused");
     assert!(crate::app::declared(&composed("signing_hook"), &apps).is_ok());
+}
+
+/// A login whose reply and whose identity are read by the hostile guest.
+fn reading() -> Hooks {
+    let text = "slug = \"acme\"\nname = \"Acme\"\nsummary = \"An example.\"\nbase = \"https://api.acme.example\"\n\
+                evidence = { level = \"facts\", date = \"2026-11-23\", source = \"a test\" }\n\
+                test = { path = \"/me\", identity-hook = true }\n[methods.login]\nreply-hook = true\ntokens.key = {}\n\
+                tokens.session = { access = \"/access_token\", refresh = false }\nheader.X-Session = \"{session}\"\n\
+                exchange.calls = [{ url = \"https://api.acme.example/login\", form.key = \"{key}\" }]\n";
+    let app = source::parse("app.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+    let bytes = compose::compose(&image::component(&app).unwrap(), &fixtures::guest("hostile_reply")).unwrap();
+    Hooks::new(Arc::new(Guest { bytes, asked: AtomicUsize::new(0) }), None)
+}
+
+#[tokio::test]
+async fn a_hook_that_reads_replies_tells_nobody_what_it_read() {
+    let hooks = reading();
+    let read = async |what: u32| {
+        let body = serde_json::json!({ "what": what, "token": CANARY }).to_string().into_bytes();
+        hooks.read_reply("acme", "v1", 200, &HeaderMap::new(), Zeroizing::new(body)).await
+    };
+    for (what, word) in [
+        (1, "found: "),
+        (2, "failed: "),
+        (3, "more than 16 fields"),
+        (4, "one twice"),
+        (5, "a sound name"),
+        (6, "would be no text"),
+        (7, "ms of CPU time"),
+        (8, "what is not there"),
+        (9, "stopped with"),
+        (10, "cuts what is no reply"),
+    ] {
+        let error = read(what).await.expect_err(word);
+        let shown = format!("{error} {error:?} {:?}", error.fix());
+        assert!(error.to_string().contains(word), "{what}: {error}");
+        for form in [CANARY, "canary", "63616e617279", "Y2FuYXJ5"] {
+            assert!(!shown.contains(form), "{what}: {shown}");
+        }
+    }
+    let body = read(0).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body, serde_json::json!({ "access_token": CANARY, "expires_in": "60" }));
+}
+
+#[tokio::test]
+async fn a_hook_says_whose_an_account_is_on_one_line() {
+    let hooks = reading();
+    let inputs = std::collections::BTreeMap::from([("site".to_owned(), "s1".to_owned())]);
+    let identify = async |body: &str| hooks.identify("acme", "v1", 200, body.as_bytes(), &inputs).await;
+    let who = identify("Ada").await.unwrap();
+    assert_eq!((who.id.as_deref(), who.label.as_deref()), (Some("s1"), Some("Ada")));
+    let error = identify("no").await.unwrap_err();
+    assert!(error.to_string().ends_with("failed: nobodyis here"), "{error}");
+    assert!(identify("loop").await.unwrap_err().to_string().contains("ms of CPU time"));
 }

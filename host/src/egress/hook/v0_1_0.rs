@@ -14,9 +14,30 @@ mod bindings {
     });
 }
 
+mod reply_bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit/app/0.1.0",
+        world: "token-reply-hook",
+        exports: { default: async },
+        with: { "deputy:app/secrets": crate::egress::hook::v0_1_0::bindings::deputy::app::secrets },
+    });
+}
+
+mod identity_bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit/app/0.1.0",
+        world: "identity-hook",
+        exports: { default: async },
+    });
+}
+
 pub(super) use bindings::SigningHookPre;
 use bindings::deputy::app::secrets;
 pub(super) use bindings::exports::deputy::app::signing::{Body, Field, Request, Signed, Slot, Token};
+pub(super) use identity_bindings::IdentityHookPre;
+pub(super) use identity_bindings::exports::deputy::app::identity;
+pub(super) use reply_bindings::TokenReplyHookPre;
+pub(super) use reply_bindings::exports::deputy::app::token_reply::{Item, Part, Reply, Value};
 
 /// All that a hook can import.
 pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -90,6 +111,12 @@ impl secrets::HostSecret for Host {
         let decoded = self.get(&this)?.decode(encoding.into());
         let decoded = self.or_fault(decoded)?;
         self.keep(decoded)
+    }
+
+    fn between(&mut self, this: Resource<Held>, after: String, before: String) -> wasmtime::Result<Resource<Held>> {
+        let part = self.get(&this)?.between(after.as_bytes(), before.as_bytes());
+        let part = self.or_fault(part)?;
+        self.keep(part)
     }
 
     fn drop(&mut self, this: Resource<Held>) -> wasmtime::Result<()> {

@@ -52,6 +52,7 @@ pub(super) fn live(origin: &str) -> Live {
             kind: AuthKind::Keys,
             tokens: Vec::new(),
             revoke: Vec::new(),
+            reply_hook: false,
             rule_sets: vec![RuleSet { name: "key".into(), rules: vec![bearer] }],
         }],
         base: vec![text(origin)],

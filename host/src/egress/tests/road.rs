@@ -334,6 +334,7 @@ async fn a_token_call_goes_to_its_endpoint_only_and_unscrubbed() {
         account: None,
         purpose: "refresh",
         endpoint: Url::parse(&format!("{}/token", peer.origin())).unwrap(),
+        reply_hook: None,
     };
     let credential = Credential::TokenCall(&call);
     let body = || Body::Bytes(Bytes::from_static(b"grant_type=refresh_token"));

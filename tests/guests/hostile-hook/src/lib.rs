@@ -5,6 +5,10 @@ use std::cell::{Cell, RefCell};
 
 use deputy_hooks::prelude::*;
 
+mod memory;
+
+use memory::memory;
+
 thread_local! {
     /// What outlives a call, if anything does.
     static KEPT: RefCell<Option<Secret>> = const { RefCell::new(None) };
@@ -84,26 +88,6 @@ impl Signing for Hostile {
 #[allow(unconditional_recursion)] // That is the bomb.
 fn deeper(depth: u64) -> u64 {
     std::hint::black_box(depth) + std::hint::black_box(deeper(depth + 1))
-}
-
-/// The first word of this module's memory that holds "canary". What it looks for stands nowhere in it: each letter is
-/// one too high.
-fn memory() -> String {
-    let mut word = Vec::new();
-    for address in 1..core::arch::wasm32::memory_size(0) * 65_536 {
-        // SAFETY: the address lies in this module's own memory, which is plain bytes.
-        let byte = unsafe { std::ptr::read_volatile(address as *const u8) };
-        if byte.is_ascii_graphic() {
-            word.push(byte);
-            continue;
-        }
-        let shifted: Vec<u8> = word.iter().map(|byte| byte + 1).collect();
-        if shifted.windows(6).any(|part| part == b"dbobsz") {
-            return format!("found: {}", String::from_utf8_lossy(&word));
-        }
-        word.clear();
-    }
-    "found: nothing".to_owned()
 }
 
 deputy_hooks::export_hooks!(Hostile: signing);

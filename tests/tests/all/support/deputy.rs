@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::provider::Provider;
+
 /// Ends a command that hangs, so that the test says which one it was. No test measures time by it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -45,6 +47,17 @@ impl Deputy {
         );
         std::fs::write(folder.path().join("config/deputy.toml"), config).expect("deputy.toml");
         Self { folder }
+    }
+
+    /// One to whom a provider's names lead to it, and its certificate is good.
+    pub fn before(provider: &Provider) -> Self {
+        let deputy = Self::new(&[provider.address]);
+        let config = deputy.folder().join("config");
+        let file = config.join("deputy.toml");
+        let text = std::fs::read_to_string(&file).expect("deputy.toml");
+        let more = format!("[egress]\n{}", provider.egress(&config));
+        std::fs::write(&file, text.replace("[egress]\n", &more)).expect("deputy.toml");
+        deputy
     }
 
     pub fn folder(&self) -> &Path {
