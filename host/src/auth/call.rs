@@ -83,7 +83,7 @@ pub struct Built {
 /// `place` names the call in errors.
 pub fn build(party: &Party<'_>, call: &Call, values: &Values, place: &str) -> Result<Built, AuthError> {
     let malformed = |what: &str| AuthError::Internal(format!("{} declares a call whose {what}", party.app.slug));
-    let endpoint = template::url(party.app, &public(&call.url, values), &values.inputs, place)?;
+    let endpoint = template::url(party.app, &template::with_client(&call.url, values.client_id.as_deref()), &values.inputs, place)?;
     let method = Method::from_bytes(call.method.as_bytes()).map_err(|_| malformed("method is none"))?;
     let mut url = endpoint.to_string();
     for field in &call.query {
@@ -124,18 +124,6 @@ pub fn build(party: &Party<'_>, call: &Call, values: &Values, place: &str) -> Re
         reply_hook: (party.method.reply_hook && party.purpose != "revoke").then(|| party.version.to_owned()),
     };
     Ok(Built { call, request })
-}
-
-/// The URL with the client's id in its place, which is no secret. Escaped as a whole, so it moves nothing.
-fn public(url: &[Part], values: &Values) -> Vec<Part> {
-    let fill = |part: &Part| match part {
-        Part::Host(host) if host.name == "client_id" => match &values.client_id {
-            Some(id) => Part::Text(percent_encode(id.as_bytes(), RESERVED).to_string()),
-            None => part.clone(),
-        },
-        _ => part.clone(),
-    };
-    url.iter().map(fill).collect()
 }
 
 /// Every template of a call.

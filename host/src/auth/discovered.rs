@@ -69,7 +69,7 @@ pub fn so_far(pinned: &PinnedApp, record: &Record, request: &str) -> Result<Live
         client_id: record.client_id.clone(),
         origins: template::origins(&app, &record.inputs)?,
         base,
-        token_endpoints: template::token_endpoints(&app, method, &record.inputs)?,
+        token_endpoints: template::token_endpoints(&app, method, &record.inputs, record.client_id.as_deref())?,
         generation: record.secrets,
         declaration: Arc::new(app),
         version: pinned.hash.clone(),

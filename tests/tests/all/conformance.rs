@@ -72,7 +72,7 @@ base = "https://api.mutant.example/v1"
 headers.X-Version = "3"
 
 [methods.oauth]
-revoke = [{ url = "https://login.mutant.example/bye", headers.Authorization = "Bearer {access_token}" }]
+revoke = [{ url = "https://login.mutant.example/bye/{client_id|percent}", headers.Authorization = "Bearer {access_token}" }]
 [methods.oauth.oauth2]
 authorize-url = "https://login.mutant.example/authorize"
 token-url = "https://login.mutant.example/token"
@@ -104,7 +104,7 @@ const OAUTH_MUTATIONS: &[(&str, &str)] = &[
     ("mutant.example/authorize", "mutant.example/auth"),
     ("mutant.example/token", "mutant.example/tokens"),
     ("revoke-url = \"https://login.mutant.example/revoke\"\n", ""),
-    ("mutant.example/bye", "mutant.example/goodbye"),
+    ("mutant.example/bye/", "mutant.example/goodbye/"),
     ("access_type = \"offline\"", "access_type = \"online\""),
     ("authorize-params.access_type = \"offline\"\n", ""),
     ("client-auth = \"basic\"", "client-auth = \"basic-raw\""),

@@ -462,12 +462,24 @@ pub fn base(app: &App, inputs: &BTreeMap<String, String>) -> Result<Url, RenderE
     Ok(base)
 }
 
+/// The template with the client's id in its place, which is no secret. Escaped as a whole, so it moves nothing.
+pub fn with_client(template: &[Part], client_id: Option<&str>) -> Template {
+    let fill = |part: &Part| match (part, client_id) {
+        (Part::Host(host), Some(id)) if host.name == "client_id" => {
+            Part::Text(percent_encode(id.as_bytes(), RESERVED).to_string())
+        }
+        _ => part.clone(),
+    };
+    template.iter().map(fill).collect()
+}
+
 /// The token, refresh and revoke URLs of a method, and those of its calls: no caller may reach them. What is not known
 /// of an account, such as an input that was asked for once, leaves out the call that needs it.
 pub fn token_endpoints(
     app: &App,
     method: &AuthMethod,
     inputs: &BTreeMap<String, String>,
+    client_id: Option<&str>,
 ) -> Result<Vec<Url>, RenderError> {
     let mut endpoints = Vec::new();
     let mut calls: Vec<&Call> = method.revoke.iter().collect();
@@ -489,7 +501,11 @@ pub fn token_endpoints(
         AuthKind::Exchange(exchange) => calls.extend(exchange.calls.iter().chain(&exchange.refresh)),
     }
     for call in calls {
-        match url(app, &call.url, inputs, "a call's url") {
+        let template = with_client(&call.url, client_id);
+        if template.iter().any(|part| matches!(part, Part::Host(_))) {
+            continue;
+        }
+        match url(app, &template, inputs, "a call's url") {
             Ok(endpoint) => endpoints.push(endpoint),
             Err(RenderError::Missing { .. }) => {}
             Err(error) => return Err(error),

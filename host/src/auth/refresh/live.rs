@@ -63,7 +63,7 @@ pub fn live(apps: &dyn Apps, record: &Record) -> Result<Live, AuthError> {
         client_id: record.client_id.clone(),
         origins,
         base: template::base(app, &record.inputs)?,
-        token_endpoints: template::token_endpoints(app, method, &record.inputs)?,
+        token_endpoints: template::token_endpoints(app, method, &record.inputs, record.client_id.as_deref())?,
         generation: record.secrets,
         declaration: app.clone(),
         version: pinned.hash.clone(),

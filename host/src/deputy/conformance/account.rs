@@ -158,8 +158,10 @@ impl Driver<'_> {
         let result = self.host.request(self.caller, account, outside).await;
         let found = unsent(result, &self.fake.take().0);
         self.note(method, "nothing goes outside the reach", begun, found);
-        let endpoints = template::token_endpoints(&self.fake.app, method, &self.spoken.inputs).unwrap_or_default();
-        for endpoint in endpoints.into_iter().take(1) {
+        let client = self.fake.with(|state| state.client());
+        let id = client.as_ref().map(|client| client.id.as_str());
+        let endpoints = template::token_endpoints(&self.fake.app, method, &self.spoken.inputs, id).unwrap_or_default();
+        for endpoint in endpoints {
             let begun = Instant::now();
             let result = self.host.request(self.caller, account, HttpRequest::new(Method::POST, endpoint)).await;
             let found = unsent(result, &self.fake.take().0);
