@@ -83,7 +83,12 @@ pub struct Built {
 /// `place` names the call in errors.
 pub fn build(party: &Party<'_>, call: &Call, values: &Values, place: &str) -> Result<Built, AuthError> {
     let malformed = |what: &str| AuthError::Internal(format!("{} declares a call whose {what}", party.app.slug));
-    let endpoint = template::url(party.app, &template::with_client(&call.url, values.client_id.as_deref()), &values.inputs, place)?;
+    let endpoint = template::url(
+        party.app,
+        &template::with_client(&call.url, values.client_id.as_deref()),
+        &values.inputs,
+        place,
+    )?;
     let method = Method::from_bytes(call.method.as_bytes()).map_err(|_| malformed("method is none"))?;
     let mut url = endpoint.to_string();
     for field in &call.query {

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_encode;
 use url::{Origin, Url};
 
-use super::{RenderError, checked_inputs, is_host_label, render_public};
-use crate::types::{self, App, AuthKind, AuthMethod, Call, Encoding, Input, InputKind, LabelOrigin, Part};
+use super::{NOT_UNRESERVED, RenderError, checked_inputs, is_host_label, render_public};
+use crate::types::{self, App, AuthKind, AuthMethod, Call, Encoding, Input, InputKind, LabelOrigin, Part, Template};
 
 /// More hosts than this come from no list that a person wrote.
 const MOST_CHOICES: usize = 512;
@@ -466,7 +467,7 @@ pub fn base(app: &App, inputs: &BTreeMap<String, String>) -> Result<Url, RenderE
 pub fn with_client(template: &[Part], client_id: Option<&str>) -> Template {
     let fill = |part: &Part| match (part, client_id) {
         (Part::Host(host), Some(id)) if host.name == "client_id" => {
-            Part::Text(percent_encode(id.as_bytes(), RESERVED).to_string())
+            Part::Text(percent_encode(id.as_bytes(), NOT_UNRESERVED).to_string())
         }
         _ => part.clone(),
     };

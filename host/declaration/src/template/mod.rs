@@ -19,7 +19,7 @@ use crate::types::{App, Encoding, Part};
 pub(crate) use address::{
     Authority, Fault, check_authority, check_host_bound, check_label, declared_origin, fixed_path, shape,
 };
-pub use address::{base, origins, token_endpoints, url};
+pub use address::{base, origins, token_endpoints, url, with_client};
 pub use input::{MAX_INPUT_BYTES, check_input, cut};
 pub(crate) use input::{is_host_label, whole};
 
