@@ -12,6 +12,7 @@ mod difference;
 mod error;
 mod explain;
 mod files;
+mod monogram;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -21,4 +22,5 @@ pub use catalog::{AppSummary, Catalog, Declarer, Installed, Pinned, Terms, decla
 pub use difference::Difference;
 pub use error::AppError;
 pub use explain::{Chapter, explain};
+pub use monogram::monogram;
 pub use search::{Filter, search};

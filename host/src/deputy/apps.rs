@@ -114,6 +114,8 @@ pub struct AppDetail {
     pub methods: Vec<MethodDetail>,
     /// `deputy action show` tells all of one.
     pub actions: Vec<ActionSummary>,
+    /// An SVG: the app's own, or a monogram.
+    pub logo: String,
     pub app: App,
 }
 
@@ -252,5 +254,6 @@ fn detail(app: App, hash: String, builtin: bool) -> AppDetail {
     let reach = reach.collect();
     let actions = app.actions.iter().map(|action| summary(&app, action)).collect();
     let evidence = format!("{:?}", app.evidence.level).to_lowercase();
-    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, actions, app }
+    let logo = app.logo.clone().unwrap_or_else(|| app::monogram(&app.slug, &app.name));
+    AppDetail { slug: app.slug.clone(), hash, builtin, evidence, reach, methods, actions, logo, app }
 }

@@ -33,6 +33,9 @@ fn every_kind_of_new_app_passes_its_test() {
         let checked = deputy.json(&["app", "check", path(&folder), "--explain"]);
         assert!(checked["explanation"].as_array().is_some_and(|told| told.len() >= 4), "{checked}");
 
+        let shown = deputy.json(&["app", "show", &slug]);
+        assert!(shown["logo"].as_str().is_some_and(|logo| logo.starts_with("<svg ") && logo.contains(">P")), "{shown}");
+
         // Nobody's folder is written over.
         let again = deputy.fails(&[["app", "new", name.as_str()].as_slice(), &flags].concat());
         assert_eq!(again["code"], "output_failed");

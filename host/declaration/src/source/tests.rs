@@ -134,7 +134,7 @@ fn unknown_keys_are_errors_with_the_nearest_or_all() {
     );
     assert_eq!(
         golden(&format!("{BASE}test = {{ path = \"/me\", colour = 1 }}")),
-        "app.toml:6:24: test has no key `colour`\n  help: the keys of test: method, path, headers, body, id, label"
+        "app.toml:6:24: test has no key `colour`\n  help: the keys of test: method, path, headers, body, id, label, identity-hook"
     );
     assert_eq!(
         golden(&format!("{BASE}[methods.two]\nheaders.A = \"{{token}}\"")),
