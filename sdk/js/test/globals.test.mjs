@@ -65,8 +65,7 @@ test("timers run in order, repeat, and can be stopped", async () => {
       setTimeout(done, 40);
     });
     return order;`);
-  assert.deepEqual(order.filter((item) => item !== "tick"), ["micro", "now", "early", "late"]);
-  assert.equal(order.filter((item) => item === "tick").length, 2);
+  assert.deepEqual(order, ["micro", "now", "early", "tick", "tick", "late"]);
   assert.equal(await value(`try { setTimeout("code", 1); } catch (error) { return error.message; }`), "a timer needs a function: texts are not run as code");
 });
 

@@ -55,6 +55,9 @@ export class Sandbox {
   #bodies = new Map();
   #pending = new Map();
   #timers = new Map();
+  /** The timers' clock: it stands still while code runs, so that no machine is too slow for their order. */
+  #time = 0;
+  #winding;
   #last = 0;
 
   /** `accounts`: by prop, `{ base, facts }` or a Refusal. */
@@ -87,12 +90,13 @@ export class Sandbox {
       timer: (ms) => {
         this.#last += 1;
         const id = this.#last;
-        const promise = new Promise((resolve) => this.#timers.set(id, setTimeout(resolve, ms)));
+        const promise = new Promise((resolve) => this.#timers.set(id, { id, due: this.#time + ms, resolve }));
+        this.#wind();
         return { id, promise };
       },
       clearTimer: (id) => {
-        clearTimeout(this.#timers.get(id));
         this.#timers.delete(id);
+        this.#wind();
       },
       log: (level, text) => void this.logs.push([level, text]),
       now: () => Date.now(),
@@ -111,6 +115,20 @@ export class Sandbox {
         return account.facts;
       },
     };
+  }
+
+  /** Waits for the timer that is due first; of two that are due at once, the older one. */
+  #wind() {
+    clearTimeout(this.#winding);
+    let next;
+    for (const timer of this.#timers.values()) if (next === undefined || timer.due < next.due) next = timer;
+    if (next === undefined) return;
+    this.#winding = setTimeout(() => {
+      this.#timers.delete(next.id);
+      this.#time = next.due;
+      next.resolve();
+      this.#wind();
+    }, next.due - this.#time);
   }
 
   #start(prop, method, url, headers, body, _timeoutMs, identity) {
