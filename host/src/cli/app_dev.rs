@@ -75,7 +75,7 @@ async fn round(path: &Path, deputy: &Deputy, caller: &Caller, output: &Output) -
         text.push_str(&format!("{GOOD}installed{GOOD:#} {} (sha256 {})\n", done.slug, done.hash));
         installed = Some(done);
     }
-    let (tested, report) = test(built.component, deputy, caller).await?;
+    let (tested, report) = test(AppSource::read(path)?, built.component, deputy, caller).await?;
     text.push_str(&report);
     let answer = serde_json::json!({
         "ok": tested, "slug": built.slug, "warnings": std::mem::take(&mut warnings), "installed": installed,
@@ -85,16 +85,16 @@ async fn round(path: &Path, deputy: &Deputy, caller: &Caller, output: &Output) -
 }
 
 #[cfg(feature = "conformance")]
-async fn test(component: Vec<u8>, deputy: &Deputy, caller: &Caller) -> Result<(bool, String), Error> {
+async fn test(source: AppSource, component: Vec<u8>, deputy: &Deputy, caller: &Caller) -> Result<(bool, String), Error> {
     use crate::deputy::conformance::AppTest;
-    let apps = vec![AppTest::Source(AppSource::Component(component))];
+    let apps = vec![AppTest::Built(source, component)];
     let reports = deputy.app_test(caller, apps, |_| ()).await?;
     let good = reports.iter().all(|report| report.ok);
     Ok((good, reports.iter().map(|report| super::app_test::text(report, good)).collect()))
 }
 
 #[cfg(not(feature = "conformance"))]
-async fn test(_: Vec<u8>, _: &Deputy, _: &Caller) -> Result<(bool, String), Error> {
+async fn test(_: AppSource, _: Vec<u8>, _: &Deputy, _: &Caller) -> Result<(bool, String), Error> {
     Ok((true, String::new()))
 }
 

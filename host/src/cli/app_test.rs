@@ -47,7 +47,8 @@ pub fn text(report: &Report, brief: bool) -> String {
         };
         text.push_str(&format!("  {mark} {}: {} {DIM}({} ms){DIM:#}\n", check.method, check.name, check.duration_ms));
         if let Some(reason) = reason {
-            text.push_str(&format!("       {}\n", printable(reason)));
+            let place = check.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+            text.push_str(&format!("       {}{}\n", printable(&place), printable(reason)));
         }
         if matches!(check.outcome, Outcome::Failed { .. }) {
             for sent in &check.sent {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
 use super::fake::{self, Answering, Candidates, Expected, Fake, Reply, Seen, State, Then};
+use super::recorded::To;
 use super::signatures;
 use super::wanted::{Content, Pairs, Wanted, put};
 
@@ -21,6 +22,7 @@ pub(super) fn at_connect(app: &App, state: &State) -> Vec<Expected> {
         let same = |known: &Expected| known.target == target && known.rule_set == request.identity;
         let at = asked.iter().position(same).unwrap_or_else(|| {
             asked.push(Expected {
+                to: To::Inputs,
                 method: "GET".to_owned(),
                 target,
                 headers: Vec::new(),
@@ -54,6 +56,7 @@ fn test(app: &App) -> Option<Expected> {
         }
     }
     Some(Expected {
+        to: To::Test,
         method: test.method.clone(),
         target: test.path.clone(),
         headers: test.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect(),
@@ -123,7 +126,18 @@ fn request(
         false => Url::parse(path).map_err(|error| error.to_string())?,
     };
     url.set_query(Some(query).filter(|query| !query.is_empty()));
-    let mut wanted = Wanted::new(&expected.method, url);
+    let placed = |set: &RuleSet| {
+        let method = fake.app.methods.get(state.method)?;
+        let at = method.rule_sets.iter().position(|known| known.name == set.name)?;
+        Some(format!("methods[{}].rule-sets[{at}]", state.method))
+    };
+    let about = match expected.to {
+        To::Test => "test",
+        To::Inputs => "inputs",
+        To::Token | To::Refresh | To::Api => "base",
+    };
+    let mut wanted = Wanted::new(about.to_owned(), &expected.method, url);
+    wanted.rules = set.and_then(placed);
     for (name, value) in &expected.headers {
         wanted.header(name, value);
     }
@@ -230,6 +244,7 @@ pub(super) fn answer(state: &State, seen: &Seen, expected: &Expected, signers: &
     Ok(match answering {
         Answering::Well => fake::json_reply(200, &expected.answer),
         Answering::Signal(conditions) | Answering::UntilRenewed(conditions) => fake::signal(&conditions),
+        Answering::Recorded(fixture) => fixture.reply(state),
         Answering::Echo => fake::json_reply(200, &json!({ "echo": state.secrets() })),
     })
 }

@@ -35,6 +35,23 @@ impl Chain {
     }
 }
 
+impl Chain {
+    /// Where the declaration has the call at this place.
+    fn about(self, index: usize, method: &AuthMethod, at: usize) -> String {
+        let kind = match &method.kind {
+            AuthKind::OAuth2Code(_) => "oauth2-code",
+            AuthKind::Exchange(_) => "exchange",
+            AuthKind::Keys => "keys",
+        };
+        match self {
+            Self::Login => format!("methods[{index}].kind.{kind}.calls[{at}]"),
+            Self::Then => format!("methods[{index}].kind.{kind}.then[{at}]"),
+            Self::Refresh => format!("methods[{index}].kind.{kind}.refresh[{at}]"),
+            Self::Revoke => format!("methods[{index}].revoke[{at}]"),
+        }
+    }
+}
+
 /// How many replies the declaration counts when an account is made.
 fn declared(method: &AuthMethod) -> usize {
     match &method.kind {
@@ -57,7 +74,7 @@ pub(super) fn candidates(
                 continue;
             }
             // One that needs what an earlier reply brings cannot come before it.
-            if let Ok(wanted) = request(fake, state, call) {
+            if let Ok(wanted) = request(fake, state, chain.about(state.method, method, at), call) {
                 candidates.push((wanted, Then::Call(chain, at)));
             }
         }
@@ -65,8 +82,8 @@ pub(super) fn candidates(
     Ok(())
 }
 
-fn request(fake: &Fake, state: &State, call: &Call) -> Result<Wanted, String> {
-    let mut wanted = Wanted::new(&call.method, fake.url(state, &call.url)?);
+fn request(fake: &Fake, state: &State, about: String, call: &Call) -> Result<Wanted, String> {
+    let mut wanted = Wanted::new(about, &call.method, fake.url(state, &call.url)?);
     for (name, value) in fields(state, &call.query)? {
         wanted.url.query_pairs_mut().append_pair(&name, &value);
     }
@@ -215,7 +232,7 @@ fn finish(fake: &Fake, state: &State, headers: Pairs, mut body: Value, whole: Op
 /// A new value of a token, and a new refresh token where it has one that is used up.
 fn issue(fake: &Fake, state: &mut State, token: &Token) -> Result<(), String> {
     state.issued += 1;
-    if matches!(state.answering, Answering::UntilRenewed(_)) {
+    if matches!(state.answering, Answering::UntilRenewed(_) | Answering::Recorded(_)) {
         state.answering = Answering::Well;
     }
     let seed = 9_000 + state.issued;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::calls::Chain;
+use super::recorded::{Fixture, To};
 use super::wanted::{Difference, Wanted, put};
 use super::{api, calls, login};
 
@@ -45,11 +46,14 @@ pub enum Answering {
     UntilRenewed(Vec<Condition>),
     /// The credentials themselves come back in the body.
     Echo,
+    /// As it was recorded, once; or until a token is issued anew.
+    Recorded(Box<Fixture>),
 }
 
 /// A request to the API that the host was asked for.
 #[derive(Debug, Clone)]
 pub struct Expected {
+    pub to: To,
     pub method: String,
     /// Below the base, with the query; or an absolute URL.
     pub target: String,
@@ -84,8 +88,18 @@ pub struct State {
     pub renewals: u64,
     /// What was revoked.
     pub revoked: Vec<String>,
+    /// What the service really answered, instead of what the declaration makes.
+    pub recorded: Vec<Fixture>,
     sent: Vec<String>,
-    refused: Vec<String>,
+    refused: Vec<Refused>,
+}
+
+/// A request that was refused.
+#[derive(Debug)]
+pub struct Refused {
+    pub reason: String,
+    /// What of the declaration it should have been made from.
+    pub about: Option<String>,
 }
 
 /// What a request that is right leads to.
@@ -128,6 +142,7 @@ impl Fake {
             lifetime_s: 3600,
             renewals: 0,
             revoked: Vec::new(),
+            recorded: Vec::new(),
             sent: Vec::new(),
             refused: Vec::new(),
         };
@@ -165,6 +180,7 @@ impl Fake {
                 lifetime_s: 3600,
                 renewals: 0,
                 revoked: Vec::new(),
+                recorded: Vec::new(),
                 sent: std::mem::take(&mut state.sent),
                 refused: std::mem::take(&mut state.refused),
             };
@@ -178,7 +194,7 @@ impl Fake {
     }
 
     /// What came since the last time, and what of it was refused and why.
-    pub fn take(&self) -> (Vec<String>, Vec<String>) {
+    pub fn take(&self) -> (Vec<String>, Vec<Refused>) {
         self.with(|state| (std::mem::take(&mut state.sent), std::mem::take(&mut state.refused)))
     }
 
@@ -189,9 +205,10 @@ impl Fake {
             state.sent.push(format!("{} https://{}{path}", seen.method, seen.host));
             match self.route(state, &seen) {
                 Ok(reply) => reply,
-                Err(reason) => {
+                Err(Refused { reason, about }) => {
                     let reply = json_reply(421, &json!({ "refused": reason }));
-                    state.refused.push(format!("{} https://{}{path}: {reason}", seen.method, seen.host));
+                    let reason = format!("{} https://{}{path}: {reason}", seen.method, seen.host);
+                    state.refused.push(Refused { reason, about });
                     reply
                 }
             }
@@ -199,24 +216,58 @@ impl Fake {
     }
 
     /// The wanted request that this one is; else what sets it apart from the one it is most like.
-    fn route(&self, state: &mut State, seen: &Seen) -> Result<Reply, String> {
-        let method = self.method(state)?;
+    fn route(&self, state: &mut State, seen: &Seen) -> Result<Reply, Refused> {
+        let unknown = |reason: String| Refused { reason, about: None };
+        let method = self.method(state).map_err(unknown)?;
         let mut candidates = Candidates::new();
         match &method.kind {
-            AuthKind::OAuth2Code(oauth2) => login::candidates(self, state, oauth2, seen, &mut candidates)?,
+            AuthKind::OAuth2Code(oauth2) => {
+                login::candidates(self, state, oauth2, seen, &mut candidates).map_err(unknown)?;
+            }
             AuthKind::Keys | AuthKind::Exchange(_) => {}
         }
-        calls::candidates(self, state, method, &mut candidates)?;
-        api::candidates(self, state, method, &mut candidates)?;
-        let mut nearest = Difference { depth: 0, reason: "no request was asked for".to_owned() };
+        calls::candidates(self, state, method, &mut candidates).map_err(unknown)?;
+        api::candidates(self, state, method, &mut candidates).map_err(unknown)?;
+        let mut depth = 0;
+        let mut nearest = unknown("no request was asked for".to_owned());
         for (wanted, then) in candidates {
             match wanted.check(seen, &state.secrets()) {
-                Ok(()) => return self.lead(state, method, seen, then),
-                Err(difference) if difference.depth >= nearest.depth => nearest = difference,
+                Ok(()) => {
+                    let differs = |difference: Difference| Refused {
+                        about: Some(wanted.part(&difference)),
+                        reason: difference.reason,
+                    };
+                    return self.reply(state, method, seen, then).map_err(differs);
+                }
+                Err(difference) if difference.depth >= depth => {
+                    depth = difference.depth;
+                    nearest = Refused { about: Some(wanted.part(&difference)), reason: difference.reason };
+                }
                 Err(_) => {}
             }
         }
-        Err(nearest.reason)
+        Err(nearest)
+    }
+
+    /// What was recorded for this request, else what the declaration makes of an answer.
+    fn reply(
+        &self,
+        state: &mut State,
+        method: &AuthMethod,
+        seen: &Seen,
+        then: Then,
+    ) -> Result<Reply, Difference> {
+        let recorded = recorded(state, &then, seen).cloned();
+        if let Some(fixture) = &recorded {
+            let code = match &then {
+                Then::Code(code) => Some(code.as_str()),
+                _ => None,
+            };
+            fixture.check(state, seen, code)?;
+        }
+        let late = |reason: String| Difference::new(Difference::HEADERS, reason);
+        let made = self.lead(state, method, seen, then).map_err(late)?;
+        Ok(recorded.map_or(made, |fixture| fixture.reply(state)))
     }
 
     fn lead(&self, state: &mut State, method: &AuthMethod, seen: &Seen, then: Then) -> Result<Reply, String> {
@@ -235,7 +286,11 @@ impl Fake {
                 AuthKind::OAuth2Code(oauth2) => login::authorize(self, state, oauth2, url),
                 AuthKind::Keys | AuthKind::Exchange(_) => Err("the method has no authorize page".to_owned()),
             });
-            answer.inspect_err(|reason| state.refused.push(format!("the authorize page: {reason}")))
+            answer.inspect_err(|reason| {
+                let reason = format!("the authorize page: {reason}");
+                let about = Some(format!("methods[{}].kind.oauth2-code.authorize-url", state.method));
+                state.refused.push(Refused { reason, about });
+            })
         })
     }
 
@@ -270,6 +325,20 @@ impl State {
         self.secrets().into_iter().fold(path.to_owned(), |path, secret| path.replace(secret, "…"))
     }
 
+    /// A recorded text with this run's values where `{names}` stand.
+    pub(super) fn filled(&self, text: &str) -> String {
+        let client = self.client.iter().flat_map(|client| {
+            let secret = client.secret.as_ref().map(|secret| ("client_secret", secret));
+            [("client_id", &client.id), ("redirect_uri", &client.redirect_uri)].into_iter().chain(secret)
+        });
+        let named = |(name, value): (&str, &String)| (format!("{{{name}}}"), value.clone());
+        let mut values: Vec<(String, String)> = client.map(named).collect();
+        values.extend(self.inputs.iter().chain(&self.tokens).map(|(name, value)| named((name, value))));
+        values.extend(self.refresh.iter().map(|(name, value)| (format!("{{{name}.refresh}}"), value.clone())));
+        values.extend(self.refresh.values().next().map(|value| ("{refresh_token}".to_owned(), value.clone())));
+        values.into_iter().fold(text.to_owned(), |text, (name, value)| text.replace(&name, &value))
+    }
+
     /// Whether every token that a template names is there.
     pub(super) fn has(&self, template: &[Part]) -> bool {
         template::names(template).all(|name| !matches!(name, Name::Token(token) if !self.tokens.contains_key(token)))
@@ -294,6 +363,27 @@ impl State {
         template::render(template, &mut out, lookup).map_err(|error| error.to_string())?;
         String::from_utf8(out).map(Some).map_err(|error| error.to_string())
     }
+}
+
+fn recorded<'s>(state: &'s State, then: &Then, seen: &Seen) -> Option<&'s Fixture> {
+    let (to, call) = match then {
+        Then::Code(_) | Then::DeviceToken => (To::Token, 0),
+        Then::Call(Chain::Login, at) => (To::Token, *at),
+        Then::Call(Chain::Then, at) => (To::Token, at + 1),
+        Then::Refresh(_) => (To::Refresh, 0),
+        Then::Call(Chain::Refresh, at) => (To::Refresh, *at),
+        Then::Api(expected, _) => (expected.to, 0),
+        Then::DeviceCode | Then::Revoke(_) | Then::Call(Chain::Revoke, _) => return None,
+    };
+    let path = seen.target.split('?').next();
+    let of_this = |fixture: &&Fixture| {
+        let url = fixture.request.url.as_ref().and_then(|url| Url::parse(&state.filled(url)).ok());
+        fixture.to == to
+            && fixture.call == call
+            // Several requests may find out inputs.
+            && (to != To::Inputs || url.is_none_or(|url| Some(url.path()) == path))
+    };
+    state.recorded.iter().find(of_this)
 }
 
 pub(super) fn json_reply(status: u16, body: &Value) -> Reply {

@@ -94,7 +94,7 @@ pub(super) fn authorize(fake: &Fake, state: &mut State, oauth2: &OAuth2, url: &s
     let target = format!("{}?{}", opened.path(), opened.query().unwrap_or_default());
     let (headers, host) = (Vec::new(), super::wanted::authority(&opened));
     let seen = Seen { host, method: "GET".to_owned(), target, headers, body: Vec::new() };
-    Wanted::new("GET", page).check(&seen, &[]).map_err(|difference| difference.reason)?;
+    Wanted::new(String::new(), "GET", page).check(&seen, &[]).map_err(|difference| difference.reason)?;
     state.issued += 1;
     let code = shaped("code-", 40, Alphabet::Alphanumeric, 7_000 + state.issued);
     state.codes.insert(code.clone(), Authorized { redirect_uri: client.redirect_uri.clone(), challenge });
@@ -125,7 +125,8 @@ pub(super) fn candidates(
 ) -> Result<(), String> {
     let Some(client) = &state.client else { return Ok(()) };
     let none: &[Param] = &[];
-    let tokens = fake.url(state, &oauth2.token_url)?;
+    let part = |name: &str| format!("methods[{}].kind.oauth2-code.{name}", state.method);
+    let tokens = (part("token-url"), fake.url(state, &oauth2.token_url)?);
     for (code, authorized) in &state.codes {
         let mut own = vec![
             ("grant_type", "authorization_code".to_owned()),
@@ -147,7 +148,8 @@ pub(super) fn candidates(
         if !matches!(oauth2.client_auth, ClientAuth::Post | ClientAuth::None) {
             own.push(("client_id", client.id.clone()));
         }
-        let wanted = call(fake, oauth2, client, &fake.url(state, url)?, own, none, none);
+        let url = (part("device-url"), fake.url(state, url)?);
+        let wanted = call(fake, oauth2, client, &url, own, none, none);
         candidates.push((wanted, Then::DeviceCode));
     }
     if let Some(code) = &state.device {
@@ -156,7 +158,8 @@ pub(super) fn candidates(
         candidates.push((wanted, Then::DeviceToken));
     }
     if oauth2.refresh.is_empty() {
-        let url = oauth2.refresh_url.as_ref().map(|url| fake.url(state, url)).transpose()?;
+        let url = oauth2.refresh_url.as_ref().map(|url| Ok::<_, String>((part("refresh-url"), fake.url(state, url)?)));
+        let url = url.transpose()?;
         for (name, refresh) in &state.refresh {
             let own = vec![("grant_type", "refresh_token".to_owned()), ("refresh_token", refresh.clone())];
             let url = url.as_ref().unwrap_or(&tokens);
@@ -165,7 +168,7 @@ pub(super) fn candidates(
         }
     }
     if let Some(url) = &oauth2.revoke_url {
-        let url = fake.url(state, url)?;
+        let url = (part("revoke-url"), fake.url(state, url)?);
         let refresh = state.refresh.values().map(|token| (token, "refresh_token"));
         for (token, hint) in refresh.chain(state.tokens.values().map(|token| (token, "access_token"))) {
             let own = vec![("token", token.clone()), ("token_type_hint", hint.to_owned())];
@@ -195,13 +198,13 @@ fn call(
     fake: &Fake,
     oauth2: &OAuth2,
     client: &fake::Client,
-    url: &Url,
+    (about, url): &(String, Url),
     mut own: Vec<(&str, String)>,
     params: &[Param],
     headers: &[Param],
 ) -> Wanted {
     let method = if oauth2.body == TokenBody::Query { "GET" } else { "POST" };
-    let mut wanted = Wanted::new(method, url.clone());
+    let mut wanted = Wanted::new(about.clone(), method, url.clone());
     let secret = client.secret.as_deref().unwrap_or_default();
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let basic = match oauth2.client_auth {

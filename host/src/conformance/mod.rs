@@ -9,14 +9,16 @@ mod api;
 mod calls;
 mod fake;
 mod login;
+mod recorded;
 mod report;
 mod server;
 mod signatures;
 mod values;
 mod wanted;
 
-pub use fake::{Answering, Client, Expected, Fake, Seen, State, conditions};
+pub use fake::{Answering, Client, Expected, Fake, Refused, Seen, State, conditions};
 pub use login::hosts;
+pub use recorded::{Fixture, Meaning, To, read as read_fixtures};
 pub use report::{Check, Outcome, Report};
 pub use server::Server;
 pub use values::{Unmakeable, inputs, pasted};

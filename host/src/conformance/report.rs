@@ -16,6 +16,11 @@ pub struct Check {
     pub method: String,
     /// What must be true, as a sentence.
     pub name: String,
+    /// The part of the declaration that it is about: `methods[0].revoke`.
+    pub about: String,
+    /// Where that part was written, of an app that is read from a file: `app.toml:12:1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     #[serde(flatten)]
     pub outcome: Outcome,
     /// The requests that the provider saw meanwhile, without the values of credentials.

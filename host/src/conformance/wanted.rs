@@ -20,6 +20,10 @@ pub(super) enum Content {
 
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
+    /// What of the declaration makes it: `methods[0].revoke[0]`.
+    pub about: String,
+    /// What puts its credentials there, where that is another part.
+    pub rules: Option<String>,
     pub method: String,
     /// With the fields of its query, in any order.
     pub url: Url,
@@ -38,20 +42,35 @@ pub(super) struct Difference {
     pub reason: String,
 }
 
+impl Difference {
+    /// Headers, and what comes after them.
+    pub const HEADERS: u8 = 4;
+
+    pub fn new(depth: u8, reason: impl Into<String>) -> Self {
+        Self { depth, reason: reason.into() }
+    }
+}
+
 fn differs(depth: u8, reason: impl Into<String>) -> Difference {
-    Difference { depth, reason: reason.into() }
+    Difference::new(depth, reason)
 }
 
 impl Wanted {
-    pub fn new(method: &str, url: Url) -> Self {
+    pub fn new(about: String, method: &str, url: Url) -> Self {
         let method = method.to_owned();
-        Self { method, url, headers: Vec::new(), content: Content::Bytes(Vec::new()), signed: Vec::new() }
+        Self { about, rules: None, method, url, headers: Vec::new(), content: Content::Bytes(Vec::new()), signed: Vec::new() }
     }
 
     pub fn header(&mut self, name: &str, value: impl Into<String>) {
         let name = name.to_ascii_lowercase();
         self.headers.retain(|(known, _)| *known != name);
         self.headers.push((name, value.into()));
+    }
+
+    /// The part of the declaration that makes what differs.
+    pub fn part(&self, difference: &Difference) -> String {
+        let rules = self.rules.as_ref().filter(|_| difference.depth >= Difference::HEADERS);
+        rules.unwrap_or(&self.about).clone()
     }
 
     pub fn has_header(&self, name: &str) -> bool {
@@ -223,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_part_counts() {
-        let mut wanted = Wanted::new("POST", Url::parse("https://api.example/a%20b?x=1&y=2").unwrap());
+        let mut wanted = Wanted::new(String::new(), "POST", Url::parse("https://api.example/a%20b?x=1&y=2").unwrap());
         wanted.header("Authorization", "Bearer abc");
         wanted.form(vec![("k".into(), "v w".into())]);
         let kind = ("content-type", "application/x-www-form-urlencoded");

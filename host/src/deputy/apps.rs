@@ -61,7 +61,7 @@ pub struct AppChecked {
 }
 
 /// An app from a file: its source, or a component.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum AppSource {
     Toml {
         file: String,
@@ -214,13 +214,16 @@ pub(super) fn component(source: AppSource) -> Result<Vec<u8>, Error> {
         AppSource::Component(bytes) => return Ok(bytes),
         AppSource::Toml { file, text, beside } => (file, text, beside),
     };
-    let app = deputy_declaration::source::parse_with(&file, &text, &beside).map_err(|problems| {
-        let problems: Vec<_> = problems.into_iter().map(problem).collect();
-        let count = problems.len();
-        let message = format!("{file} has {count} problem{}", if count == 1 { "" } else { "s" });
-        Error { problems, ..Error::new("app_invalid", message) }
-    })?;
+    let app = deputy_declaration::source::parse_with(&file, &text, &beside).map_err(invalid)?;
     deputy_declaration::image::component(&app).map_err(|error| Error::new("app_unbuildable", error.to_string()))
+}
+
+/// What is wrong with the files of an app.
+pub(super) fn invalid(problems: deputy_declaration::source::Problems) -> Error {
+    let problems: Vec<_> = problems.into_iter().map(problem).collect();
+    let (count, file) = (problems.len(), problems.first().map(|problem| problem.file.clone()).unwrap_or_default());
+    let message = format!("{file} has {count} problem{}", if count == 1 { "" } else { "s" });
+    Error { problems, ..Error::new("app_invalid", message) }
 }
 
 fn problem(problem: deputy_declaration::source::Problem) -> Problem {

@@ -5,17 +5,21 @@
 
 mod account;
 mod driver;
+mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
+use deputy_declaration::source::reader::Fault;
+use deputy_declaration::source::{Beside, FIXTURES, Problems, locate, parse_with, problems};
 use deputy_declaration::types::App;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{AppSource, Caller, Config, Deputy, Error, Overrides};
-use crate::conformance::{Fake, Server, hosts};
+use crate::conformance::{Fake, Fixture, Server, hosts, read_fixtures};
 use driver::{Driver, Spoken};
 
 pub use crate::conformance::{Check, Outcome, Report};
@@ -27,6 +31,8 @@ const PUBLIC_URL: &str = "https://deputy.conformance.example";
 pub enum AppTest {
     Known(String),
     Source(AppSource),
+    /// What a source was built to.
+    Built(AppSource, Vec<u8>),
 }
 
 /// An app, and the component where it is more than data.
@@ -34,12 +40,37 @@ pub enum AppTest {
 pub struct Subject {
     pub app: Arc<App>,
     pub component: Option<Vec<u8>>,
+    pub fixtures: Vec<Fixture>,
+    /// Where it was written: the file, its text, and what stands beside it.
+    pub written: Option<Arc<(String, String, Beside)>>,
 }
 
 impl From<App> for Subject {
     fn from(app: App) -> Self {
-        Self { app: Arc::new(app), component: None }
+        Self { app: Arc::new(app), component: None, fixtures: Vec::new(), written: None }
     }
+}
+
+impl Subject {
+    /// An app that is data, as it is written in a file.
+    ///
+    /// # Errors
+    /// Each fault of the file, or of the fixtures beside it.
+    pub fn written(file: String, text: String, beside: Beside) -> Result<Self, Problems> {
+        let app = parse_with(&file, &text, &beside)?;
+        let fixtures = fixtures(&file, &beside, &app)?;
+        Ok(Self { fixtures, written: Some(Arc::new((file, text, beside))), ..Self::from(app) })
+    }
+}
+
+/// What was recorded, beside the file of an app.
+fn fixtures(file: &str, beside: &Beside, app: &App) -> Result<Vec<Fixture>, Problems> {
+    let Some(text) = beside.fixtures() else { return Ok(Vec::new()) };
+    let shown = Path::new(file).with_file_name(FIXTURES).display().to_string();
+    let text = text.map_err(|reason| {
+        problems(&shown, "", vec![Fault { span: 0..0, message: reason.to_owned(), help: None }])
+    })?;
+    read_fixtures(&shown, text, app)
 }
 
 impl Deputy {
@@ -80,13 +111,23 @@ impl Deputy {
                 (App::clone(&pinned.app), bytes)
             }
             AppTest::Source(source) => {
-                let built = self.app_build(caller, source).await?;
-                let app = crate::app::declared(&built.component, self.apps_engine()?)?;
-                let bytes = (!app.hooks().is_empty()).then_some(built.component);
-                (app, bytes)
+                let component = self.app_build(caller, source.clone()).await?.component;
+                return self.built(source, component);
             }
+            AppTest::Built(source, component) => return self.built(source, component),
         };
-        Ok(Subject { app: Arc::new(app), component: bytes })
+        Ok(Subject { component: bytes, ..Subject::from(app) })
+    }
+
+    fn built(&self, source: AppSource, component: Vec<u8>) -> Result<Subject, Error> {
+        let app = crate::app::declared(&component, self.apps_engine()?)?;
+        let component = (!app.hooks().is_empty()).then_some(component);
+        let AppSource::Toml { file, text, beside } = source else {
+            return Ok(Subject { component, ..Subject::from(app) });
+        };
+        let fixtures = fixtures(&file, &beside, &app).map_err(super::apps::invalid)?;
+        let written = Some(Arc::new((file, text, beside)));
+        Ok(Subject { app: Arc::new(app), component, fixtures, written })
     }
 }
 
@@ -102,7 +143,10 @@ pub async fn run(declared: &Subject, driven: &Subject) -> Result<Report, Error> 
     for (at, method) in app.methods.iter().enumerate() {
         match Spoken::new(app, at, method) {
             Ok(made) => spoken.push(made),
-            Err(error) => checks.push(driver::not_testable(&method.id, "the method", error.to_string())),
+            Err(error) => {
+                let about = format!("methods[{at}]");
+                checks.push(driver::not_testable(&method.id, about, "the method", error.to_string()));
+            }
         }
     }
     let names: BTreeSet<String> =
@@ -121,11 +165,16 @@ pub async fn run(declared: &Subject, driven: &Subject) -> Result<Report, Error> 
     let caller = Caller::local();
     let slug = install(&host, &caller, driven).await?;
     for made in spoken {
-        let mut driver = Driver::new(&host, &caller, &fake, &slug, made);
+        let mut driver = Driver::new(&host, &caller, &fake, &slug, &declared.fixtures, made);
         driver.method(&app.methods[driver.spoken.at]).await;
         checks.append(&mut driver.checks);
     }
     host.close().await;
+    if let Some((file, text, beside)) = declared.written.as_deref() {
+        for check in checks.iter_mut().filter(|check| matches!(check.outcome, Outcome::Failed { .. })) {
+            check.place = locate(file, text, beside, &check.about);
+        }
+    }
     Ok(Report::new(app.slug.clone(), checks))
 }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use deputy::deputy::conformance::{Outcome, Report, Subject, run};
 use deputy_declaration::pack::sources::app_files;
-use deputy_declaration::source::{Beside, parse, parse_with};
-use deputy_declaration::types::App;
+use deputy_declaration::source::{Beside, parse};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -21,10 +20,10 @@ fn failures(report: &Report) -> Vec<String> {
     failed.collect()
 }
 
-fn read(file: &Path) -> App {
+fn read(file: &Path) -> Subject {
     let text = std::fs::read_to_string(file).expect("an app.toml");
     let beside = Beside::read(&text, file.parent().expect("its folder"));
-    parse_with(&file.display().to_string(), &text, &beside).unwrap_or_else(|problems| panic!("{problems}"))
+    Subject::written(file.display().to_string(), text, beside).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,11 +33,12 @@ async fn every_built_in_app_passes() {
     assert!(files.len() >= 1000, "{} apps were found", files.len());
     let places = Arc::new(Semaphore::new(8));
     let mut running = JoinSet::new();
+    let mut recorded = 0;
     for file in files {
-        let app = read(&file);
+        let subject = read(&file);
+        recorded += subject.fixtures.len();
         let place = places.clone().acquire_owned().await.expect("an open semaphore");
         running.spawn(async move {
-            let subject = Subject::from(app);
             let report = run(&subject, &subject).await;
             drop(place);
             report.unwrap_or_else(|error| panic!("{}: {error:?}", subject.app.slug))
@@ -56,6 +56,7 @@ async fn every_built_in_app_passes() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     // A kit that stops looking would pass everything.
     assert!(passed > 10_000, "only {passed} checks were made");
+    assert!(recorded >= 40, "only {recorded} recorded answers were found");
 }
 
 const HEAD: &str = r#"

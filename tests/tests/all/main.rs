@@ -18,6 +18,7 @@ mod markers;
 mod packages;
 mod peer;
 mod quirks;
+mod recorded;
 mod refresh;
 mod script_env;
 mod shapes;

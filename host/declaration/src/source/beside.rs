@@ -1,4 +1,5 @@
-//! What stands beside an `app.toml`: the scripts that it names by `script-file`, its logo, and its family above it.
+//! What stands beside an `app.toml`: the scripts that it names by `script-file`, its logo, what was recorded of the
+//! service, and its family above it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +16,7 @@ pub struct Beside {
     family: Option<Result<Family, String>>,
     /// The text of `logo.svg`; none where there is no such file.
     pub(super) logo: Option<Result<String, String>>,
+    fixtures: Option<Result<String, String>>,
 }
 
 /// A file of facts that apps share.
@@ -26,6 +28,9 @@ struct Family {
 
 /// Beside the `app.toml`.
 const LOGO: &str = "logo.svg";
+/// No part of the app: `deputy app test` reads it.
+pub const FIXTURES: &str = "fixtures.toml";
+const MAX_FIXTURES_BYTES: u64 = 1 << 20;
 /// The folder of families, in the app's folder or one not far above it.
 const FAMILIES: &str = "_families";
 /// An app stands in `<apps>/<letter>/<slug>`.
@@ -42,9 +47,18 @@ impl Beside {
             actions.filter_map(|action| action.get_ref().get("script-file").and_then(|name| name.get_ref().as_str()));
         let scripts = named.map(|name| (name.to_owned(), script(folder, name))).collect();
         let extends = root.get_ref().get("extends").and_then(|name| name.get_ref().as_str().map(str::to_owned));
-        let logo = folder.join(LOGO);
-        let logo = fs::symlink_metadata(&logo).is_ok().then(|| plain_file(&logo, LOGO, MAX_LOGO_BYTES as u64));
-        Self { scripts, family: extends.map(|name| family(folder, &name)), logo }
+        let optional = |name: &str, limit: u64| {
+            let file = folder.join(name);
+            fs::symlink_metadata(&file).is_ok().then(|| plain_file(&file, name, limit))
+        };
+        let logo = optional(LOGO, MAX_LOGO_BYTES as u64);
+        let fixtures = optional(FIXTURES, MAX_FIXTURES_BYTES);
+        Self { scripts, family: extends.map(|name| family(folder, &name)), logo, fixtures }
+    }
+
+    /// The text of `fixtures.toml`, where there is one.
+    pub fn fixtures(&self) -> Option<Result<&str, &str>> {
+        self.fixtures.as_ref().map(|read| read.as_deref().map_err(String::as_str))
     }
 
     /// The file and the text of the family that was found.

@@ -30,7 +30,7 @@ use std::ops::Range;
 use crate::types::App;
 use crate::validate::validate;
 
-pub use beside::Beside;
+pub use beside::{Beside, FIXTURES};
 pub use pagination::next as next_page;
 use reader::Reader;
 
@@ -109,15 +109,33 @@ pub fn parse_with(file_name: &str, text: &str, beside: &Beside) -> Result<App, P
     }
     match app {
         Some(app) if reader.faults.is_empty() => Ok(app),
-        _ => {
-            let (own, of_family) = texts.split(reader.faults);
-            let mut all = problems(file_name, text, own);
-            if let Some((file, text)) = family {
-                all.0.extend(problems(file, text, of_family).0);
-            }
-            Err(all)
-        }
+        _ => Err(placed(file_name, text, family, texts.split(reader.faults))),
     }
+}
+
+/// Where the field at this path was written, or the nearest part around it: `app.toml:12:1`. A path is that of a
+/// [`Finding`](crate::validate::Finding): `methods[0].revoke[0]`.
+pub fn locate(file_name: &str, text: &str, beside: &Beside, path: &str) -> Option<String> {
+    let family = beside.family_text();
+    let texts = family::Texts::new(text, family.map(|(_, text)| text));
+    let mut reader = Reader::new(&texts.whole);
+    app::read(&mut reader, &texts, beside)?;
+    let fault = reader::Fault { span: reader.span_of(path), message: String::new(), help: None };
+    let problem = placed(file_name, text, family, texts.split(vec![fault])).0.pop()?;
+    Some(format!("{}:{}:{}", problem.file, problem.line, problem.column))
+}
+
+fn placed(
+    file_name: &str,
+    text: &str,
+    family: Option<(&str, &str)>,
+    (own, of_family): (Vec<reader::Fault>, Vec<reader::Fault>),
+) -> Problems {
+    let mut all = problems(file_name, text, own);
+    if let Some((file, text)) = family {
+        all.0.extend(problems(file, text, of_family).0);
+    }
+    all
 }
 
 /// The faults with their places in the text, in its order.

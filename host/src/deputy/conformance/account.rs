@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::{Answer, Body, Error, HttpRequest};
 use super::driver::{Driver, Found};
-use crate::conformance::{Answering, Expected, conditions};
+use crate::conformance::{Answering, Expected, To, conditions};
 
 /// Where a check's own requests go, below the base.
 const PROBE: &str = "/conformance-probe";
@@ -37,6 +37,7 @@ impl Driver<'_> {
             request.body = Body::Bytes(body.clone().into());
         }
         let expected = Expected {
+            to: To::Api,
             method: verb.to_owned(),
             target: path,
             headers: kind.map(|kind| ("content-type".to_owned(), kind.to_owned())).into_iter().collect(),
@@ -60,7 +61,7 @@ impl Driver<'_> {
         below.map_or_else(|| PROBE.to_owned(), |path| format!("{}{PROBE}?probe=a%20b", path.trim_end_matches('/')))
     }
 
-    async fn send(&self, account: &str, rules: &[Rule], rule_set: Option<&str>) -> Result<Answer, Error> {
+    pub(super) async fn send(&self, account: &str, rules: &[Rule], rule_set: Option<&str>) -> Result<Answer, Error> {
         let (mut request, mut expected) = self.probe(rules);
         request.rule_set = rule_set.map(str::to_owned);
         expected.rule_set = rule_set.map(str::to_owned);
@@ -72,11 +73,11 @@ impl Driver<'_> {
     pub(super) async fn account(&mut self, method: &AuthMethod, account: Option<String>) {
         let Some(account) = account else { return };
         let account = account.as_str();
-        for set in &method.rule_sets {
+        for (at, set) in method.rule_sets.iter().enumerate() {
             let begun = Instant::now();
             let found = good(self.send(account, &set.rules, Some(&set.name)).await).await.map(|_| ());
             let name = format!("`{}` puts the credentials in their place, and nowhere else", set.name);
-            self.note(method, name, begun, found);
+            self.note(method, self.part(&format!(".rule-sets[{at}]")), name, begun, found);
             if set.rules.iter().any(|rule| matches!(rule, Rule::Sign(Signer::Hook(_)))) {
                 let reason = "what a hook computes is known to it and its provider alone";
                 self.skip(method, "the signature belongs to the request", reason);
@@ -111,7 +112,7 @@ impl Driver<'_> {
         let begun = Instant::now();
         let result = self.host.request(self.caller, account, request).await;
         let found = unsent(result, &self.fake.take().0);
-        self.note(method, "a caller's own credential in that place is refused", begun, found);
+        self.note(method, self.part(".rule-sets"), "a caller's own credential in that place is refused", begun, found);
     }
 
     async fn answers(&mut self, method: &AuthMethod, account: &str, rules: &[Rule]) {
@@ -127,9 +128,9 @@ impl Driver<'_> {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        self.note(method, "credentials in an answer are scrubbed", begun, found);
+        self.note(method, self.part(".tokens"), "credentials in an answer are scrubbed", begun, found);
         let signals = self.fake.app.signals.clone();
-        for list in conditions(&signals.throttled, 429) {
+        for (at, list) in conditions(&signals.throttled, 429).into_iter().enumerate() {
             let begun = Instant::now();
             self.fake.with(|state| state.answering = Answering::Signal(list));
             let found = match self.send(account, rules, None).await {
@@ -137,9 +138,9 @@ impl Driver<'_> {
                 Ok(_) => Err("the answer was not seen as throttled".to_owned()),
                 Err(error) => Err(error.message),
             };
-            self.note(method, "a throttle is seen", begun, found);
+            self.note(method, format!("signals.throttled[{at}]"), "a throttle is seen", begun, found);
         }
-        for list in signals.failed {
+        for (at, list) in signals.failed.into_iter().enumerate() {
             let begun = Instant::now();
             self.fake.with(|state| state.answering = Answering::Signal(list));
             let found = match self.send(account, rules, None).await {
@@ -147,7 +148,7 @@ impl Driver<'_> {
                 Ok(_) => Err("the answer was not seen as failed".to_owned()),
                 Err(error) => Err(error.message),
             };
-            self.note(method, "a failure is seen", begun, found);
+            self.note(method, format!("signals.failed[{at}]"), "a failure is seen", begun, found);
         }
         self.fake.with(|state| state.answering = Answering::Well);
     }
@@ -157,7 +158,7 @@ impl Driver<'_> {
         let outside = HttpRequest::new(Method::GET, "https://outside.conformance.example/");
         let result = self.host.request(self.caller, account, outside).await;
         let found = unsent(result, &self.fake.take().0);
-        self.note(method, "nothing goes outside the reach", begun, found);
+        self.note(method, "reach".to_owned(), "nothing goes outside the reach", begun, found);
         let client = self.fake.with(|state| state.client());
         let id = client.as_ref().map(|client| client.id.as_str());
         let endpoints = template::token_endpoints(&self.fake.app, method, &self.spoken.inputs, id).unwrap_or_default();
@@ -165,7 +166,7 @@ impl Driver<'_> {
             let begun = Instant::now();
             let result = self.host.request(self.caller, account, HttpRequest::new(Method::POST, endpoint)).await;
             let found = unsent(result, &self.fake.take().0);
-            self.note(method, "no request reaches the token endpoint", begun, found);
+            self.note(method, self.part(".kind"), "no request reaches the token endpoint", begun, found);
         }
     }
 
@@ -187,7 +188,7 @@ impl Driver<'_> {
         {
             return self.skip(method, name, "its login needs what is not stored");
         }
-        for list in conditions(&self.fake.app.signals.expired, 401) {
+        for (at, list) in conditions(&self.fake.app.signals.expired, 401).into_iter().enumerate() {
             let begun = Instant::now();
             let before = self.fake.with(|state| {
                 state.answering = Answering::UntilRenewed(list);
@@ -206,7 +207,7 @@ impl Driver<'_> {
                 true => Ok(()),
                 false => Err(format!("{count} renewals were made instead of {renewable}")),
             });
-            self.note(method, name, begun, found);
+            self.note(method, format!("signals.expired[{at}]"), name, begun, found);
         }
         self.due(method, account, rules).await;
     }
@@ -237,7 +238,7 @@ impl Driver<'_> {
             (Ok(_), Ok(_)) if self.fake.with(|state| state.renewals) == before => Err("nothing was renewed".to_owned()),
             (Ok(_), Ok(_)) => Ok(()),
         };
-        self.note(method, "a token is renewed before it ends", begun, found);
+        self.note(method, self.part(".tokens"), "a token is renewed before it ends", begun, found);
     }
 
     /// An answer that says so ends the account: nothing is sent with it any more.
@@ -251,7 +252,7 @@ impl Driver<'_> {
         let second = self.send(account, rules, None).await;
         let found = first.map_err(|error| error.message).and_then(|()| unsent(second, &self.fake.take().0));
         self.fake.with(|state| state.answering = Answering::Well);
-        self.note(method, "a revoked account sends nothing any more", begun, found);
+        self.note(method, "signals.revoked[0]".to_owned(), "a revoked account sends nothing any more", begun, found);
     }
 
     async fn end(&mut self, method: &AuthMethod, account: &str) {
@@ -269,7 +270,7 @@ impl Driver<'_> {
             0 => "it is deleted",
             _ => "a deleted account is revoked at the provider",
         };
-        self.note(method, name, begun, found);
+        self.note(method, self.part(".revoke"), name, begun, found);
     }
 }
 

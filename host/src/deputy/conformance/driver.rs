@@ -11,7 +11,7 @@ use super::super::{
     AccountList, Caller, ClientSet, ConnectKeys, ConnectOAuth, ConnectPlan, Connected, Deputy, Error, Secret,
 };
 use super::failed;
-use crate::conformance::{Answering, Check, Client, Fake, Outcome, Unmakeable, inputs, pasted};
+use crate::conformance::{Answering, Check, Client, Fake, Fixture, Outcome, Unmakeable, inputs, pasted};
 
 /// One method with values for all that it asks.
 pub struct Spoken {
@@ -27,9 +27,10 @@ impl Spoken {
     }
 }
 
-pub fn not_testable(method: &str, name: &str, reason: impl Into<String>) -> Check {
+pub fn not_testable(method: &str, about: String, name: &str, reason: impl Into<String>) -> Check {
     let outcome = Outcome::NotTestable { reason: reason.into() };
-    Check { method: method.to_owned(), name: name.to_owned(), outcome, sent: Vec::new(), duration_ms: 0 }
+    let (method, name) = (method.to_owned(), name.to_owned());
+    Check { method, name, about, place: None, outcome, sent: Vec::new(), duration_ms: 0 }
 }
 
 pub struct Driver<'a> {
@@ -37,6 +38,7 @@ pub struct Driver<'a> {
     pub(super) caller: &'a Caller,
     pub(super) fake: &'a Fake,
     slug: &'a str,
+    pub(super) fixtures: &'a [Fixture],
     pub spoken: Spoken,
     pub checks: Vec<Check>,
 }
@@ -44,8 +46,15 @@ pub struct Driver<'a> {
 pub(super) type Found = Result<(), String>;
 
 impl<'a> Driver<'a> {
-    pub fn new(host: &'a Deputy, caller: &'a Caller, fake: &'a Fake, slug: &'a str, spoken: Spoken) -> Self {
-        Self { host, caller, fake, slug, spoken, checks: Vec::new() }
+    pub fn new(
+        host: &'a Deputy,
+        caller: &'a Caller,
+        fake: &'a Fake,
+        slug: &'a str,
+        fixtures: &'a [Fixture],
+        spoken: Spoken,
+    ) -> Self {
+        Self { host, caller, fake, slug, fixtures, spoken, checks: Vec::new() }
     }
 
     pub async fn method(&mut self, method: &AuthMethod) {
@@ -68,22 +77,49 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+        self.recorded(method).await;
     }
 
-    /// Notes a check; what the provider refused meanwhile fails it.
-    pub(super) fn note(&mut self, method: &AuthMethod, name: impl Into<String>, begun: Instant, found: Found) {
+    /// In whatever way the method connects.
+    pub(super) async fn connect_anyhow(&self, method: &AuthMethod) -> Result<Connected, Error> {
+        match &method.kind {
+            AuthKind::OAuth2Code(oauth2) if oauth2.authorize_url.is_some() => self.authorize(method).await,
+            AuthKind::OAuth2Code(_) => self.enter(method).await,
+            AuthKind::Keys | AuthKind::Exchange(_) => {
+                let inputs = self.asked(&self.plan(method, false).await?.inputs);
+                self.connect(method, &self.spoken.tokens.clone(), inputs).await
+            }
+        }
+    }
+
+    /// A part of the method under test.
+    pub(super) fn part(&self, part: &str) -> String {
+        format!("methods[{}]{part}", self.spoken.at)
+    }
+
+    /// Notes a check about a part of the declaration; what the provider refused meanwhile fails it.
+    pub(super) fn note(
+        &mut self,
+        method: &AuthMethod,
+        about: String,
+        name: impl Into<String>,
+        begun: Instant,
+        found: Found,
+    ) {
         let (sent, refused) = self.fake.take();
-        let reasons: Vec<_> = refused.into_iter().chain(found.err()).collect();
+        let about = refused.iter().find_map(|refused| refused.about.clone()).unwrap_or(about);
+        let reasons: Vec<_> = refused.into_iter().map(|refused| refused.reason).chain(found.err()).collect();
         let outcome = match reasons.is_empty() {
             true => Outcome::Passed,
             false => Outcome::Failed { reason: reasons.join("; ") },
         };
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.checks.push(Check { method: method.id.clone(), name: name.into(), outcome, sent, duration_ms });
+        let (method, name) = (method.id.clone(), name.into());
+        self.checks.push(Check { method, name, about, place: None, outcome, sent, duration_ms });
     }
 
     pub(super) fn skip(&mut self, method: &AuthMethod, name: &str, reason: &str) {
-        self.checks.push(not_testable(&method.id, name, reason));
+        self.checks.push(not_testable(&method.id, self.part(""), name, reason));
     }
 
     /// The provider anew: nothing is issued, and what the method needs is there.
@@ -92,7 +128,7 @@ impl<'a> Driver<'a> {
     }
 
     /// The client again, after a check that changed what the provider knows.
-    fn speak_again(&self) {
+    pub(super) fn speak_again(&self) {
         let client = self.fake.with(|state| state.client());
         self.speak(client);
     }
@@ -101,7 +137,7 @@ impl<'a> Driver<'a> {
         self.host.connect_plan(self.caller, self.slug, Some(&method.id), device).await
     }
 
-    fn asked(&self, asked: &[Input]) -> BTreeMap<String, String> {
+    pub(super) fn asked(&self, asked: &[Input]) -> BTreeMap<String, String> {
         let value = |input: &Input| Some((input.name.clone(), self.spoken.inputs.get(&input.name)?.clone()));
         asked.iter().filter_map(value).collect()
     }
@@ -133,7 +169,7 @@ impl<'a> Driver<'a> {
         let plan = match self.plan(method, false).await {
             Ok(plan) => plan,
             Err(error) => {
-                self.note(method, "it can be connected", begun, Err(error.message));
+                self.note(method, self.part(""), "it can be connected", begun, Err(error.message));
                 return None;
             }
         };
@@ -143,14 +179,18 @@ impl<'a> Driver<'a> {
             let mut tokens = good.clone();
             tokens.remove(&token.name);
             let result = self.connect(method, &tokens, given.clone()).await;
-            self.note(method, format!("a missing `{}` is asked for", token.name), begun, names(result, &token.name));
+            let about = self.part(&format!(".tokens[{}]", place(&method.tokens, |known| known.name == token.name)));
+            let name = format!("a missing `{}` is asked for", token.name);
+            self.note(method, about, name, begun, names(result, &token.name));
         }
         for input in plan.inputs.iter().filter(|input| input.default.is_none()) {
             let begun = Instant::now();
             let mut inputs = given.clone();
             inputs.remove(&input.name);
             let result = self.connect(method, &good, inputs).await;
-            self.note(method, format!("a missing `{}` is asked for", input.name), begun, names(result, &input.name));
+            let about = format!("inputs[{}]", place(&self.fake.app.inputs, |known| known.name == input.name));
+            let name = format!("a missing `{}` is asked for", input.name);
+            self.note(method, about, name, begun, names(result, &input.name));
         }
         let name = "wrong credentials are refused, and nothing is stored";
         if matches!(method.kind, AuthKind::Keys) && self.fake.app.test.is_none() {
@@ -164,7 +204,7 @@ impl<'a> Driver<'a> {
             });
             let result = self.connect(method, &good, given.clone()).await;
             let found = self.refused(result).await;
-            self.note(method, name, begun, found);
+            self.note(method, "test".to_owned(), name, begun, found);
         }
         self.speak_again();
         if self.reads_by_hook(method) {
@@ -215,7 +255,7 @@ impl<'a> Driver<'a> {
                 }
             }
         };
-        self.note(method, name, begun, found);
+        self.note(method, "test".to_owned(), name, begun, found);
         if test.is_none() {
             self.skip(method, "it is known whose account it is", "the app declares no test request");
         }
@@ -244,7 +284,7 @@ impl<'a> Driver<'a> {
                 true
             }
             Err(error) => {
-                self.note(method, "its client is registered", begun, Err(error.message));
+                self.note(method, self.part(".kind"), "its client is registered", begun, Err(error.message));
                 false
             }
         }
@@ -278,7 +318,7 @@ impl<'a> Driver<'a> {
         self.fake.with(|state| state.login_error = Some(wrong(method)));
         let result = self.authorize(method).await;
         let found = self.refused(result).await;
-        self.note(method, "a refused code connects nothing", begun, found);
+        self.note(method, self.part(".kind"), "a refused code connects nothing", begun, found);
         self.speak_again();
         if self.reads_by_hook(method) {
             return None;
@@ -303,6 +343,11 @@ impl<'a> Driver<'a> {
         let begun = self.host.device_begin(self.caller, connect).await?;
         self.host.device_wait(self.caller, &begun.flow).await
     }
+}
+
+/// Where in a list.
+fn place<T>(list: &[T], is: impl FnMut(&T) -> bool) -> usize {
+    list.iter().position(is).unwrap_or_default()
 }
 
 /// The error of a login with wrong secrets.
