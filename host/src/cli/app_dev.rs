@@ -85,7 +85,12 @@ async fn round(path: &Path, deputy: &Deputy, caller: &Caller, output: &Output) -
 }
 
 #[cfg(feature = "conformance")]
-async fn test(source: AppSource, component: Vec<u8>, deputy: &Deputy, caller: &Caller) -> Result<(bool, String), Error> {
+async fn test(
+    source: AppSource,
+    component: Vec<u8>,
+    deputy: &Deputy,
+    caller: &Caller,
+) -> Result<(bool, String), Error> {
     use crate::deputy::conformance::AppTest;
     let apps = vec![AppTest::Built(source, component)];
     let reports = deputy.app_test(caller, apps, |_| ()).await?;

@@ -250,13 +250,7 @@ impl Fake {
     }
 
     /// What was recorded for this request, else what the declaration makes of an answer.
-    fn reply(
-        &self,
-        state: &mut State,
-        method: &AuthMethod,
-        seen: &Seen,
-        then: Then,
-    ) -> Result<Reply, Difference> {
+    fn reply(&self, state: &mut State, method: &AuthMethod, seen: &Seen, then: Then) -> Result<Reply, Difference> {
         let recorded = recorded(state, &then, seen).cloned();
         if let Some(fixture) = &recorded {
             let code = match &then {

@@ -186,7 +186,8 @@ impl Fixture {
             return differs(line, format!("the method is {method}"));
         }
         if let Some(url) = url {
-            let url = Url::parse(&fill(url)).map_err(|error| Difference::new(line, format!("{}: the URL: {error}", self.place)))?;
+            let url = Url::parse(&fill(url))
+                .map_err(|error| Difference::new(line, format!("{}: the URL: {error}", self.place)))?;
             let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
             if authority(&url) != seen.host || url.path() != path {
                 return differs(line, format!("it goes to https://{}{}", authority(&url), url.path()));
@@ -206,8 +207,7 @@ impl Fixture {
             let (username, password) = (fill(&basic.username), fill(&basic.password));
             let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
             // RFC 6749 section 2.3.1 encodes both first, and few pages say whether a service does.
-            let pairs =
-                [format!("{username}:{password}"), format!("{}:{}", encoded(&username), encoded(&password))];
+            let pairs = [format!("{username}:{password}"), format!("{}:{}", encoded(&username), encoded(&password))];
             let values = pairs.map(|pair| format!("Basic {}", STANDARD.encode(pair)));
             if !seen.headers.iter().any(|(name, sent)| name == "authorization" && values.contains(sent)) {
                 return differs(Difference::HEADERS, "it is authenticated by Basic, with these parts".to_owned());

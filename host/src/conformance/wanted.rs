@@ -58,7 +58,15 @@ fn differs(depth: u8, reason: impl Into<String>) -> Difference {
 impl Wanted {
     pub fn new(about: String, method: &str, url: Url) -> Self {
         let method = method.to_owned();
-        Self { about, rules: None, method, url, headers: Vec::new(), content: Content::Bytes(Vec::new()), signed: Vec::new() }
+        Self {
+            about,
+            rules: None,
+            method,
+            url,
+            headers: Vec::new(),
+            content: Content::Bytes(Vec::new()),
+            signed: Vec::new(),
+        }
     }
 
     pub fn header(&mut self, name: &str, value: impl Into<String>) {

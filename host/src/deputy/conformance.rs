@@ -67,9 +67,8 @@ impl Subject {
 fn fixtures(file: &str, beside: &Beside, app: &App) -> Result<Vec<Fixture>, Problems> {
     let Some(text) = beside.fixtures() else { return Ok(Vec::new()) };
     let shown = Path::new(file).with_file_name(FIXTURES).display().to_string();
-    let text = text.map_err(|reason| {
-        problems(&shown, "", vec![Fault { span: 0..0, message: reason.to_owned(), help: None }])
-    })?;
+    let text = text
+        .map_err(|reason| problems(&shown, "", vec![Fault { span: 0..0, message: reason.to_owned(), help: None }]))?;
     read_fixtures(&shown, text, app)
 }
 

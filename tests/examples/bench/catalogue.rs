@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use deputy::deputy::{AppFilter, Caller, Config, Deputy, Overrides};
 use deputy_declaration::pack;
 
-use crate::{ROUNDS, Result, median, row, workspace};
+use crate::{ROUNDS, Result, median, resident, row, workspace};
 
 /// All apps from their TOML to the pack, beside reading the same files as plain TOML.
 pub fn built() -> Result<()> {
@@ -57,5 +58,25 @@ pub fn commands() -> Result<()> {
     for (arguments, ours) in commands.iter().zip(ours) {
         row(&format!("deputy {}, beside --version", arguments.join(" ")), median(ours), beside, "");
     }
+    Ok(())
+}
+
+/// What a process holds after it has read the index, searched it, and opened one app.
+pub async fn memory() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let caller = Caller::local();
+    let overrides = Overrides { data: Some(folder.path().join("data")), config: Some(folder.path().join("config")) };
+    let deputy = Deputy::with_config(Config::load(overrides, &|_| None)?)?;
+    let before = resident();
+    let listed = deputy.app_list(&caller, AppFilter::default()).await?.apps.len();
+    let after_list = resident();
+    deputy.app_show(&caller, "slack").await?;
+    let after_show = resident();
+    println!(
+        "listing {listed} apps: {} KiB more resident; opening one: {} KiB",
+        after_list.saturating_sub(before) / 1024,
+        after_show.saturating_sub(after_list) / 1024
+    );
+    deputy.close().await;
     Ok(())
 }

@@ -49,7 +49,8 @@ async fn all() -> Result<()> {
     road(server.address).await?;
     workflows::three_requests(server.address).await?;
     catalogue::built()?;
-    catalogue::commands()
+    catalogue::commands()?;
+    catalogue::memory().await
 }
 
 fn row(name: &str, ours: Duration, beside: Duration, aim: &str) {
@@ -306,4 +307,11 @@ fn serve() -> Result<()> {
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not tell.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: usize = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size()
 }

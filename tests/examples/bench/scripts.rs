@@ -13,7 +13,7 @@ use deputy::step::{Bound, Program, Road, Run, RunLimits, Script, Step, Steps, St
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::{NoRoad, ROUNDS, Result, median, row};
+use crate::{NoRoad, ROUNDS, Result, median, resident, row};
 
 const TRIVIAL: &str = "export const props = { n: { type: 'integer' } };\n\
                        export default (input) => ({ n: input.n + 1 });\n";
@@ -153,11 +153,4 @@ impl Road for Slow {
     fn send_plain<'a>(&'a self, _: &'a Caller, _: Request) -> BoxFuture<'a, std::result::Result<Answer, EgressError>> {
         Box::pin(async { Err(EgressError::Internal("nothing plain is measured".to_owned())) })
     }
-}
-
-/// Resident memory of this process in bytes; 0 where the system does not tell.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: usize = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    pages * rustix::param::page_size()
 }

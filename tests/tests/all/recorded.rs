@@ -24,6 +24,7 @@ label = "/data/name"
 expired = [{ status = 403, body = { "/code" = "stale" } }]
 throttled = [{ status = 420 }]
 failed = [{ body = { "/ok" = "false" } }]
+revoked = [{ body = { "/code" = "gone" } }]
 
 [methods.oauth.tokens.access_token]
 at = "/granted"
@@ -106,6 +107,14 @@ source = "https://docs.kept.example/errors"
 date = "2026-11-23"
 body = '{"ok": false}'
 reads.is = "failed"
+
+[[answer]]
+to = "api"
+source = "https://docs.kept.example/errors"
+date = "2026-11-23"
+status = 401
+body = '{"code": "gone"}'
+reads.is = "revoked"
 "#;
 
 /// What is written wrong, and the line that the report must point at.
@@ -117,9 +126,9 @@ const MISREAD: &[(&str, &str, &str)] = &[
     ("\"/code\" = \"stale\"", "\"/code\" = \"old\"", "expired ="),
     ("[{ status = 420 }]", "[{ status = 429 }]", "throttled ="),
     ("\"/ok\" = \"false\"", "\"/ok\" = \"no\"", "failed ="),
+    ("\"/code\" = \"gone\"", "\"/code\" = \"lost\"", "revoked ="),
     ("at = \"/granted\"", "at = \"/given\"", "[methods.oauth.tokens"),
     ("at = \"/granted\"", "at = \"/granted\"\nexpires-in = \"/ends\"", "[methods.oauth.tokens"),
-    ("scope-separator = \",\"", "scope-separator = \" \"", "[methods.oauth.tokens"),
     ("used_up = \"permanent\"", "used_up = \"transient\"", "[methods.oauth.tokens"),
     ("login.kept.example/token", "login.kept.example/tokens", "token-url ="),
     ("client-auth = \"basic\"", "client-auth = \"post\"", "token-url ="),
@@ -147,7 +156,7 @@ async fn a_declaration_that_misreads_the_service_fails_at_its_line() {
     let report = run(&good, &good).await.expect("a report");
     assert!(report.ok, "{:#?}", failed(&report));
     let read = report.checks.iter().filter(|check| check.name.contains("recorded")).count();
-    assert_eq!(read, 12, "{:#?}", report.checks);
+    assert_eq!(read, 14, "{:#?}", report.checks);
 
     // The same app without them passes whatever it says: only the service knows better.
     for (from, to, line) in MISREAD {

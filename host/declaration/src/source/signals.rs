@@ -18,6 +18,7 @@ pub(super) fn signals(reader: &mut Reader<'_>, root: &Table<'_>) -> Signals {
         retry_after: None,
     };
     let Some(value) = root.get("signals") else { return signals };
+    reader.at("signals", value.span());
     let Some(table) = reader.table(value, "signals", &SIGNALS) else { return signals };
     if table.has("expired") {
         signals.expired = any_of(reader, &table, "expired");
@@ -48,6 +49,7 @@ fn retry_after(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<
 
 fn any_of(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) -> AnyOf {
     let Some(value) = table.get(key) else { return Vec::new() };
+    reader.at(format!("signals.{key}"), value.span());
     let mut any = Vec::new();
     for item in reader.list(value, key) {
         let path = format!("signals.{key}[{}]", any.len());

@@ -280,7 +280,7 @@ enum Place {
 }
 
 /// Refused, and nothing came to the provider.
-fn unsent(result: Result<Answer, Error>, sent: &[String]) -> Found {
+pub(super) fn unsent(result: Result<Answer, Error>, sent: &[String]) -> Found {
     match (result, sent) {
         (Ok(_), _) => Err("it was sent".to_owned()),
         (Err(_), [first, ..]) => Err(format!("it was refused, and yet something was sent: {first}")),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use deputy_declaration::types::AuthMethod;
 
 use super::super::{Answer, Connected, Error};
+use super::account::unsent;
 use super::driver::{Driver, Found};
 use crate::conformance::{Answering, Fixture, Meaning, To};
 use crate::time::Time;
@@ -32,8 +33,9 @@ impl Driver<'_> {
             };
             self.told(method, fixture, "the recorded error is understood", begun, found);
         }
-        let asked: Vec<_> = rest.iter().filter(|fixture| fixture.to == To::Api).collect();
-        if good.is_empty() && asked.is_empty() {
+        let asked = rest.iter().filter(|fixture| fixture.to == To::Api);
+        let (last, asked): (Vec<_>, Vec<_>) = asked.partition(|fixture| fixture.reads.is == Some(Meaning::Revoked));
+        if good.is_empty() && asked.is_empty() && last.is_empty() {
             return;
         }
         let begun = Instant::now();
@@ -56,6 +58,30 @@ impl Driver<'_> {
             self.meaning(method, fixture, &connected.account.name).await;
         }
         self.delete(&connected).await;
+        for fixture in last {
+            self.end_of_it(method, fixture).await;
+        }
+    }
+
+    /// An answer that ends the account: nothing is sent with it any more.
+    async fn end_of_it(&mut self, method: &AuthMethod, fixture: &Fixture) {
+        let begun = Instant::now();
+        self.speak_again();
+        let found = match self.connect_anyhow(method).await {
+            Err(error) => Err(error.message),
+            Ok(connected) => {
+                let account = &connected.account.name;
+                self.fake.with(|state| state.answering = Answering::Recorded(Box::new(fixture.clone())));
+                let rules = method.rule_sets.first().map(|set| set.rules.as_slice()).unwrap_or_default();
+                let first = self.send(account, rules, None).await.map(|_| ());
+                let _ = self.fake.take();
+                let second = self.send(account, rules, None).await;
+                let found = unsent(second, &self.fake.take().0);
+                self.delete(&connected).await;
+                first.map_err(|error| error.message).and(found)
+            }
+        };
+        self.told(method, fixture, "the recorded answer is understood", begun, found);
     }
 
     async fn meaning(&mut self, method: &AuthMethod, fixture: &Fixture, account: &str) {
@@ -94,9 +120,7 @@ impl Driver<'_> {
 fn read(fixture: &Fixture, connected: &Connected) -> Found {
     let (reads, account) = (&fixture.reads, &connected.account);
     let same = |what: &str, wanted: &Option<String>, found: &Option<String>| match wanted {
-        Some(_) if wanted != found => {
-            Err(format!("the {what} is `{}`, not `{}`", shown(found), shown(wanted)))
-        }
+        Some(_) if wanted != found => Err(format!("the {what} is `{}`, not `{}`", shown(found), shown(wanted))),
         _ => Ok(()),
     };
     same("id", &reads.id, &account.identity_id)?;
