@@ -3,12 +3,18 @@
 //! What an action owes is written by hand in `actions/`, one file an app, from the provider's documentation and not
 //! from the `app.toml`. An action without such an entry fails the test, and so does an entry without its action.
 
+mod airtable;
+mod anthropic;
 mod github;
+mod hubspot;
 mod notion;
+mod openai;
 mod sendgrid;
 mod shopify;
 mod slack;
 mod stripe;
+mod telegram;
+mod twilio;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,11 +30,38 @@ use crate::support::text;
 use wire::{App, Exchange, Gives, Owed, Wire};
 
 fn apps() -> Vec<App> {
-    vec![github::app(), notion::app(), sendgrid::app(), shopify::app(), slack::app(), stripe::app()]
+    vec![
+        airtable::app(),
+        anthropic::app(),
+        github::app(),
+        hubspot::app(),
+        notion::app(),
+        openai::app(),
+        sendgrid::app(),
+        shopify::app(),
+        slack::app(),
+        stripe::app(),
+        telegram::app(),
+        twilio::app(),
+    ]
 }
 
 fn owed() -> Vec<Owed> {
-    [github::owed(), notion::owed(), sendgrid::owed(), shopify::owed(), slack::owed(), stripe::owed()].concat()
+    [
+        airtable::owed(),
+        anthropic::owed(),
+        github::owed(),
+        hubspot::owed(),
+        notion::owed(),
+        openai::owed(),
+        sendgrid::owed(),
+        shopify::owed(),
+        slack::owed(),
+        stripe::owed(),
+        telegram::owed(),
+        twilio::owed(),
+    ]
+    .concat()
 }
 
 /// A machine with one account of each app, called `work`, behind a provider that answers for all of them.
