@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Source, Warning, warning};
+use crate::template::{self, Name};
 use crate::types::{App, AuthKind, InputKind};
 
 /// The warnings of each source that doubles an earlier one.
@@ -49,5 +50,9 @@ fn does(app: &App) -> String {
         })
         .collect();
     methods.sort();
-    format!("{:?} {methods:?} {:?}", app.base, app.reach.paths)
+    // `https://{region}` is a place only with what may stand there.
+    let named: Vec<_> = template::names(&app.base).collect();
+    let places = app.inputs.iter().filter(|input| named.contains(&Name::Input(&input.name)));
+    let places: Vec<_> = places.map(|input| (&input.choices, &input.hosts)).collect();
+    format!("{:?} {places:?} {methods:?} {:?}", app.base, app.reach.paths)
 }

@@ -127,3 +127,21 @@ fn the_same_app_twice_is_found_by_name_and_by_what_it_sends() {
         ]
     );
 }
+
+#[test]
+fn a_base_that_is_an_input_is_told_apart_by_what_may_stand_there() {
+    let regional = |slug: &str, name: &str, hosts: &str| {
+        let text =
+            text(&format!("[inputs.region]\nchoices = [{hosts}]\n"), KEY).replace("//api.acme.com", "//{region}");
+        text.replace("slug = \"acme\"", &format!("slug = \"{slug}\"")).replace("\"Acme\"", &format!("\"{name}\""))
+    };
+    let texts = [
+        regional("acme", "Acme", "\"api.acme.com\", \"api.acme.eu\""),
+        regional("other", "Other", "\"api.other.com\", \"api.other.eu\""),
+        regional("again", "Again", "\"api.acme.com\", \"api.acme.eu\""),
+    ];
+    let apps: Vec<_> = texts.iter().map(|text| crate::source::parse("app.toml", text).unwrap()).collect();
+    let sources = texts.iter().zip(&apps).map(|(text, app)| Source { file: &app.slug, text, app });
+    let found: Vec<_> = catalogue(sources).into_iter().filter(|found| found.message.contains("duplicate")).collect();
+    assert_eq!(found.iter().map(|found| found.file.as_str()).collect::<Vec<_>>(), ["again"]);
+}
