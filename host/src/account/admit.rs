@@ -39,6 +39,7 @@ pub(super) struct Candidate {
     /// What the provider must say of the others.
     pub expected: BTreeMap<String, String>,
     pub client: Option<(ClientId, String)>,
+    pub redirect_uri: Option<String>,
     pub obtained: Obtained,
     pub asked: Asked,
     pub nickname: Option<String>,
@@ -63,6 +64,7 @@ impl Accounts {
             origins: Vec::new(),
             client,
             client_id,
+            redirect_uri: candidate.redirect_uri,
             identity: Identity::default(),
             tokens: obtained.tokens,
             secrets: 1,

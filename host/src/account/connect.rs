@@ -124,6 +124,7 @@ impl Accounts {
             inputs: inputs.values,
             expected: inputs.expected,
             client: None,
+            redirect_uri: None,
             obtained,
             asked: Asked::new(),
             nickname: connect.nickname,

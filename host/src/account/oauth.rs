@@ -198,6 +198,7 @@ impl Accounts {
             inputs: flow.inputs,
             expected: flow.expected,
             client: Some((flow.client, client_id)),
+            redirect_uri: Some(flow.redirect_uri),
             obtained,
             asked: flow.asked,
             nickname: flow.nickname,

@@ -38,6 +38,9 @@ pub struct Record {
     /// How the provider calls that client: some want it beside the token.
     #[serde(default)]
     pub client_id: Option<String>,
+    /// Where its consent came back to: some providers want to hear it at a refresh too.
+    #[serde(default)]
+    pub redirect_uri: Option<String>,
     pub identity: Identity,
     pub tokens: BTreeMap<String, Held>,
     /// Rises with every new set of secrets, and with nothing else.

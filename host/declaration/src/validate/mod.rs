@@ -169,7 +169,8 @@ impl<'a> Check<'a> {
 
     fn link(&mut self, path: &str, link: Option<&str>) {
         if let Some(link) = link
-            && !url::Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
+            && !url::Url::parse(link)
+                .is_ok_and(|url| url.scheme() == "https" && url.domain().is_some_and(|domain| domain.contains('.')))
         {
             self.fail(path, format!("`{link}` is no https link"));
         }

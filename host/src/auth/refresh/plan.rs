@@ -82,6 +82,7 @@ impl Core {
             values: Values {
                 inputs: record.inputs.clone(),
                 tokens,
+                redirect_uri: record.redirect_uri.clone(),
                 refresh_token: sent.as_ref().map(Secret::duplicate),
                 ..Values::default()
             },

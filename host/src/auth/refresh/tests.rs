@@ -59,6 +59,7 @@ impl Setup {
             origins: vec!["https://as.example".into()],
             client: Some(client),
             client_id: Some("id".into()),
+            redirect_uri: None,
             identity: Identity::default(),
             tokens: BTreeMap::from([("access_token".to_owned(), held)]),
             secrets: 1,
