@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use deputy_declaration::template;
-use deputy_declaration::types::{AuthKind, AuthMethod, Rule, Signer, Token};
+use deputy_declaration::types::{AuthKind, AuthMethod, Expiry, Rule, Signer, Token};
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 
@@ -219,15 +219,20 @@ impl Driver<'_> {
             return self.skip(method, "a token is renewed before it ends", "no reply says how long its tokens last");
         }
         let signal = conditions(&self.fake.app.signals.expired, 401).swap_remove(0);
+        // A point in time is written in whole seconds, and up to one of them is over when the host reads it.
+        let counted = |token: &Token| {
+            !matches!(token.reply.as_ref().and_then(|reply| reply.expiry.as_ref()), Some(Expiry::At(_) | Expiry::Jwt))
+        };
+        let (lifetime_s, due_ms) = if method.tokens.iter().all(counted) { (1, 600) } else { (2, 1600) };
         self.fake.with(|state| {
             state.answering = Answering::UntilRenewed(signal);
-            state.lifetime_s = 1;
+            state.lifetime_s = lifetime_s;
         });
-        // Brings tokens that end in a second.
+        // Brings tokens that end soon.
         let short = good(self.send(account, rules, None).await).await;
         let _ = self.fake.take();
         // Half of its life is over: then it is due.
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_millis(due_ms)).await;
         let begun = Instant::now();
         let before = self.fake.with(|state| {
             state.lifetime_s = 3600;
