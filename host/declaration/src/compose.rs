@@ -3,6 +3,8 @@
 //! The two stay what they are, one beside the other in an outer component that passes the import `secrets` on and
 //! exports what both export. There is nothing to link: neither calls the other. Deterministic.
 
+use std::sync::OnceLock;
+
 use wasm_encoder::{
     Alias, Component, ComponentAliasSection, ComponentExportKind, ComponentExportSection, ComponentInstanceSection,
     ComponentSectionId, RawSection,
@@ -136,15 +138,20 @@ pub(crate) struct Contract {
 }
 
 impl Contract {
-    pub(crate) fn read() -> Result<Self, ImageError> {
-        let fail = |error: &dyn std::fmt::Display| ImageError::Contract(format!("{error:#}"));
+    /// Read once: no app changes it.
+    pub(crate) fn get() -> Result<&'static Self, ImageError> {
+        static CONTRACT: OnceLock<Result<Contract, String>> = OnceLock::new();
+        CONTRACT.get_or_init(Self::read).as_ref().map_err(|error| ImageError::Contract(error.clone()))
+    }
+
+    fn read() -> Result<Self, String> {
         let mut resolve = Resolve::default();
         let text = [crate::WIT, crate::HOOKS_WIT].concat();
-        resolve.push_str("app.wit", &text).map_err(|error| fail(&error))?;
+        resolve.push_str("app.wit", &text).map_err(|error| format!("{error:#}"))?;
         let world_of = |hook: &'static str| {
             let exports = |world: &World| world.exports.keys().any(|key| resolve.name_world_key(key) == hook);
             let world = resolve.worlds.iter().find(|(_, world)| exports(world));
-            world.map(|(id, _)| (hook, id)).ok_or_else(|| fail(&format!("no world exports {hook}")))
+            world.map(|(id, _)| (hook, id)).ok_or_else(|| format!("no world exports {hook}"))
         };
         let worlds = HOOKS.into_iter().map(world_of).collect::<Result<_, _>>()?;
         Ok(Self { resolve, worlds })

@@ -6,6 +6,7 @@
 //! share fails here with its path.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use wasm_encoder::{
@@ -55,8 +56,8 @@ pub fn component(app: &App) -> Result<Vec<u8>, ImageError> {
 /// As [`component`], from the JSON form.
 pub fn of_value(app: &Value) -> Result<Vec<u8>, ImageError> {
     let (resolve, world) = contract()?;
-    let mut module = core_module(&resolve, world, app)?;
-    let section = metadata::encode(&resolve, world, StringEncoding::UTF8, None)
+    let mut module = core_module(resolve, *world, app)?;
+    let section = metadata::encode(resolve, *world, StringEncoding::UTF8, None)
         .map_err(|error| ImageError::Contract(format!("{error:#}")))?;
     module.section(&CustomSection { name: "component-type".into(), data: section.into() });
     ComponentEncoder::default()
@@ -66,12 +67,16 @@ pub fn of_value(app: &Value) -> Result<Vec<u8>, ImageError> {
         .map_err(|error| ImageError::Encode(format!("{error:#}")))
 }
 
-/// The contract's types and its world `app`.
-pub(crate) fn contract() -> Result<(Resolve, WorldId), ImageError> {
-    let fail = |error: &dyn std::fmt::Display| ImageError::Contract(format!("{error:#}"));
+/// The contract's types and its world `app`. Read once: no app changes it.
+pub(crate) fn contract() -> Result<&'static (Resolve, WorldId), ImageError> {
+    static CONTRACT: OnceLock<Result<(Resolve, WorldId), String>> = OnceLock::new();
+    CONTRACT.get_or_init(read_contract).as_ref().map_err(|error| ImageError::Contract(error.clone()))
+}
+
+fn read_contract() -> Result<(Resolve, WorldId), String> {
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("app.wit", WIT).map_err(|error| fail(&error))?;
-    let world = resolve.select_world(&[package], Some("app")).map_err(|error| fail(&error))?;
+    let package = resolve.push_str("app.wit", WIT).map_err(|error| format!("{error:#}"))?;
+    let world = resolve.select_world(&[package], Some("app")).map_err(|error| format!("{error:#}"))?;
     Ok((resolve, world))
 }
 

@@ -134,29 +134,29 @@ fn look(bytes: &[u8]) -> Result<(Vec<&'static str>, Vec<Refusal>), Refusal> {
     if !imports.is_empty() {
         refusals.push(Refusal::Imports { names: imports });
     }
-    exports(&found, world, &wanted, app, &hooks, &mut refusals);
+    exports(&found, world, wanted, *app, &hooks, &mut refusals);
     Ok((hooks, refusals))
 }
 
 /// The hooks that are there. Each has the contract's shape, and what they import of `secrets` too, or it is told.
 fn hooks(found: &Resolve, world: WorldId, refusals: &mut Vec<Refusal>) -> Result<Vec<&'static str>, ImageError> {
-    let Contract { resolve: wanted, worlds } = Contract::read()?;
+    let Contract { resolve: wanted, worlds } = Contract::get()?;
     let item = |resolve: &Resolve, items: &IndexMap<WorldKey, WorldItem>, name: &str| {
         items.iter().find(|(key, _)| resolve.name_world_key(key) == name).map(|(_, item)| item.clone())
     };
     let mut there = Vec::new();
-    for (hook, want) in worlds {
+    for (hook, want) in worlds.iter().copied() {
         let Some(have) = item(found, &found.worlds[world].exports, hook) else { continue };
         there.push(hook);
         let want = &wanted.worlds[want];
-        if let Some(want) = item(&wanted, &want.exports, hook)
-            && let Some(difference) = shape::difference(found, &have, &wanted, &want)
+        if let Some(want) = item(wanted, &want.exports, hook)
+            && let Some(difference) = shape::difference(found, &have, wanted, &want)
         {
             refusals.push(Refusal::Shape { export: hook.to_owned(), difference });
         }
-        if let Some(want) = item(&wanted, &want.imports, SECRETS)
+        if let Some(want) = item(wanted, &want.imports, SECRETS)
             && let Some(have) = item(found, &found.worlds[world].imports, SECRETS)
-            && let Some(difference) = shape::part_difference(found, &have, &wanted, &want)
+            && let Some(difference) = shape::part_difference(found, &have, wanted, &want)
         {
             refusals.push(Refusal::ImportShape { import: SECRETS.to_owned(), difference });
         }
