@@ -3,6 +3,7 @@
 //! Machines differ and are busy: only the ratios mean something. They are recorded in `docs/performance.md`.
 
 mod catalogue;
+mod hooks;
 mod scripts;
 mod workflows;
 
@@ -49,6 +50,7 @@ async fn all() -> Result<()> {
     scripts::waiting(&OneAccount::new("127.0.0.1:1".parse()?)?.declaration).await?;
     let server = Server::start()?;
     road(server.address).await?;
+    hooks::signed(server.address).await?;
     workflows::three_requests(server.address).await?;
     catalogue::built()?;
     catalogue::commands()
@@ -178,7 +180,6 @@ impl Bare {
 /// CPU of one request through egress (account, reach, injection, audit, scrub) beside plain reqwest, to the same
 /// server in another process.
 async fn road(address: SocketAddr) -> Result<()> {
-    const REQUESTS: u32 = 500;
     let policy = Policy { allow: vec![address], ..Policy::default() };
     let egress = Egress::new(policy, Arc::new(MemoryAudit::default()))?;
     let tokens = OneAccount::new(address)?;
@@ -187,16 +188,10 @@ async fn road(address: SocketAddr) -> Result<()> {
     let url = format!("http://{address}/json");
     let (mut ours, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        ours.push(requests(&egress, &grant, &tokens).await?);
         let began = cpu();
         for _ in 0..REQUESTS {
-            let request = Request::new(http::Method::GET, "/json");
-            let answer = egress.send(Credential::Account { grant: &grant, tokens: &tokens }, request).await?;
-            answer.body.collect(1 << 20).await?;
-        }
-        ours.push((cpu() - began) / REQUESTS);
-        let began = cpu();
-        for _ in 0..REQUESTS {
-            let request = client.get(&url).header("authorization", "Bearer tok_0123456789abcdef0123456789abcdef");
+            let request = client.get(&url).header("authorization", format!("Bearer {TOKEN}"));
             request.send().await?.bytes().await?;
         }
         beside.push((cpu() - began) / REQUESTS);
@@ -205,21 +200,42 @@ async fn road(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
+/// How many requests a round sends.
+const REQUESTS: u32 = 500;
+
+/// CPU of one request of an account through egress.
+async fn requests(egress: &Egress, grant: &Grant, tokens: &OneAccount) -> Result<Duration> {
+    let began = cpu();
+    for _ in 0..REQUESTS {
+        let request = Request::new(http::Method::GET, "/json");
+        let answer = egress.send(Credential::Account { grant, tokens }, request).await?;
+        if answer.status != 200 {
+            return Err(format!("the server answered {}", answer.status).into());
+        }
+        answer.body.collect(1 << 20).await?;
+    }
+    Ok((cpu() - began) / REQUESTS)
+}
+
 /// User and system time of this process, all threads.
 fn cpu() -> Duration {
     let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(usage.tv_sec.unsigned_abs(), u32::try_from(usage.tv_nsec).unwrap_or(0))
 }
 
-/// The app that is measured.
-fn app(address: SocketAddr) -> String {
+/// The app that is measured, with the tokens of its method and where they go.
+fn app(address: SocketAddr, method: &str) -> String {
     format!(
         "slug = \"bench\"\nname = \"Bench\"\nsummary = \"An API to measure.\"\nbase = \"http://{address}\"\n\
          evidence = {{ level = \"facts\", date = \"2026-11-23\", source = \"made here\" }}\n\
-         [methods.token]\nlabel = \"Token\"\ntokens.token = {{ label = \"Token\" }}\n\
-         header.Authorization = \"Bearer {{token}}\"\n"
+         [methods.token]\nlabel = \"Token\"\n{method}\n"
     )
 }
+
+/// One token, put where most apps want it.
+const BEARER: &str = "tokens.token = {}\nheader.Authorization = \"Bearer {token}\"";
+/// Also base64, for the hook that decodes its key.
+const TOKEN: &str = "tokn0123456789abcdef0123456789abcdef";
 
 /// Hands out the same account again and again, with fresh `Secret`s, as the vault would.
 struct OneAccount {
@@ -230,14 +246,18 @@ struct OneAccount {
 
 impl OneAccount {
     fn new(address: SocketAddr) -> Result<Self> {
-        let app = deputy_declaration::source::parse("bench/app.toml", &app(address))
+        Self::with(address, BEARER)
+    }
+
+    fn with(address: SocketAddr, method: &str) -> Result<Self> {
+        let app = deputy_declaration::source::parse("bench/app.toml", &app(address, method))
             .map_err(|problems| problems.to_string())?;
         let base = url::Url::parse(&format!("http://{address}"))?;
         Ok(Self { account: AccountId::new(), declaration: Arc::new(app), base })
     }
 
     fn make(&self) -> Arc<Live> {
-        let secret = Secret::new(b"tok_0123456789abcdef0123456789abcdef".to_vec());
+        let names = self.declaration.methods[0].tokens.iter().map(|token| token.name.clone());
         Arc::new(Live {
             account: self.account.clone(),
             name: "bench/default".to_owned(),
@@ -245,7 +265,7 @@ impl OneAccount {
             version: "bench".into(),
             method: 0,
             inputs: BTreeMap::new(),
-            tokens: BTreeMap::from([("token".to_owned(), secret)]),
+            tokens: names.map(|name| (name, Secret::new(TOKEN.as_bytes().to_vec()))).collect(),
             client_id: None,
             origins: vec![self.base.origin()],
             base: self.base.clone(),

@@ -12,7 +12,7 @@ use deputy::deputy::{
 use deputy_declaration::source::Beside;
 use serde_json::{Value, json};
 
-use crate::{ROUNDS, Result, app, median, row};
+use crate::{BEARER, ROUNDS, Result, app, median, row};
 
 const FILE: &str = r#"
 name = "three"
@@ -34,7 +34,8 @@ pub async fn three_requests(server: SocketAddr) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let caller = Caller::local();
     let deputy = open(folder.path(), server)?;
-    let source = AppSource::Toml { file: "bench/app.toml".to_owned(), text: app(server), beside: Beside::default() };
+    let source =
+        AppSource::Toml { file: "bench/app.toml".to_owned(), text: app(server, BEARER), beside: Beside::default() };
     deputy.app_install(&caller, source).await?;
     let token = Secret::new(b"tok_0123456789abcdef0123456789abcdef".to_vec());
     deputy
