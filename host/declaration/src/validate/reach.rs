@@ -174,6 +174,8 @@ pub(super) fn test(check: &mut Check<'_>) {
     let path = test.path.split('?').next().unwrap_or_default();
     if test.path.contains('#') {
         check.fail("test.path", "a request has no fragment");
+    } else if path.starts_with("https://") {
+        elsewhere(check, "test", path);
     } else if let Some(message) = text::path_fault(path) {
         check.fail("test.path", message);
     } else {
@@ -183,9 +185,38 @@ pub(super) fn test(check: &mut Check<'_>) {
 
 /// A request that ships with the app is one that reach allows. `path` is relative to the base, without a query.
 pub(super) fn within_reach(check: &mut Check<'_>, request: &str, path: &str) {
+    if let Some(full) = full_path(check.app, path) {
+        allowed(check, request, &full);
+    }
+}
+
+/// The same for a request that goes to another origin of the reach.
+fn elsewhere(check: &mut Check<'_>, request: &str, url: &str) {
+    let within = |url: &Url| {
+        let origin = url.origin().ascii_serialization();
+        check.app.reach.origins.iter().any(|known| matches!(known, Origin::Exact(text) if *text == origin))
+    };
+    match Url::parse(url) {
+        Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+            check.fail(format!("{request}.path"), "a URL holds no user and no password");
+        }
+        // As it is written, so that what is checked is what is sent.
+        Ok(parsed) if parsed.as_str() == url && within(&parsed) => allowed(check, request, parsed.path()),
+        Ok(parsed) if parsed.as_str() == url => {
+            let help = format!("add {} to reach.origins", parsed.origin().ascii_serialization());
+            check.fail_with(format!("{request}.path"), format!("`{url}` lies outside reach.origins"), help);
+        }
+        Ok(parsed) => {
+            check.fail_with(format!("{request}.path"), format!("`{url}` is sent in another form"), parsed.as_str());
+        }
+        Err(error) => check.fail(format!("{request}.path"), format!("`{url}` is no URL: {error}")),
+    }
+}
+
+/// `full` is the path on the wire.
+fn allowed(check: &mut Check<'_>, request: &str, full: &str) {
     let reach = &check.app.reach;
-    let Some(full) = full_path(check.app, path) else { return };
-    let under = |prefixes: &[String]| prefixes.iter().any(|prefix| below(&full, prefix));
+    let under = |prefixes: &[String]| prefixes.iter().any(|prefix| below(full, prefix));
     if !reach.paths.is_empty() && !under(&reach.paths) {
         check.fail(format!("{request}.path"), format!("`{full}` lies outside reach.paths"));
     } else if under(&reach.denied_paths) {
