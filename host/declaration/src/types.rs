@@ -184,7 +184,7 @@ record!(OAuth2 {
 record!(Param { name: String, value: String });
 record!(Rename { name: String, to: Option<String> });
 record!(ScopeList { param: String, separator: String, scopes: Vec<Scope>, });
-record!(Scope { name: String, text: String, default: bool });
+record!(Scope { name: String, text: String, default: bool, required: bool });
 choice!(
     #[derive(Copy)]
     Pkce { S256, Off }

@@ -205,8 +205,12 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
     }
     for list in &oauth2.scope_lists {
         for scope in &list.scopes {
-            let default = if scope.default { "asked for by default" } else { "offered" };
-            put(format!("{id}: {} {}", list.param, scope.name), default.into(), Weight::Power);
+            let asked = match (scope.required, scope.default) {
+                (true, _) => "always asked for",
+                (false, true) => "asked for by default",
+                (false, false) => "offered",
+            };
+            put(format!("{id}: {} {}", list.param, scope.name), asked.into(), Weight::Power);
         }
     }
 }

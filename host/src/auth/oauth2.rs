@@ -33,17 +33,18 @@ pub struct ClientCredentials<'a> {
 /// One scope parameter of the authorize URL with what is asked in it.
 pub type Asked = BTreeMap<String, Vec<String>>;
 
-/// The scopes to ask for: the declared defaults, or exactly those chosen. `param=scope` names the list where two of
+/// The scopes to ask for: the declared defaults, or those chosen beside the required ones. `param=scope` names the list where two of
 /// them know the same scope; a bare scope means the first list that does.
 pub fn scopes(app: &App, oauth2: &OAuth2, chosen: Option<&[String]>) -> Result<Asked, AuthError> {
     let mut asked = Asked::new();
-    let Some(chosen) = chosen else {
-        for list in &oauth2.scope_lists {
-            let defaults = list.scopes.iter().filter(|scope| scope.default).map(|scope| scope.name.clone());
-            asked.insert(list.param.clone(), defaults.collect());
+    for list in &oauth2.scope_lists {
+        let wanted = list.scopes.iter().filter(|scope| scope.required || chosen.is_none() && scope.default);
+        let wanted: Vec<String> = wanted.map(|scope| scope.name.clone()).collect();
+        if !wanted.is_empty() {
+            asked.insert(list.param.clone(), wanted);
         }
-        return Ok(asked);
-    };
+    }
+    let Some(chosen) = chosen else { return Ok(asked) };
     let knows = |list: &ScopeList, name: &str| list.scopes.iter().any(|scope| scope.name == name);
     for text in chosen {
         let bare = oauth2.scope_lists.iter().find(|list| knows(list, text)).map(|list| (list, text.as_str()));
@@ -223,7 +224,7 @@ pub fn revoke(
 mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    use deputy_declaration::types::{Param, Rename, TokenBody};
+    use deputy_declaration::types::{Param, Rename, Scope, TokenBody};
     use http::Method;
 
     use super::super::apps::oauth2_of;
@@ -400,6 +401,13 @@ mod tests {
         };
         assert_eq!(choose(&["write", "read", "write"]).unwrap()["scope"], ["write", "read"]);
         assert_eq!(choose(&["scope=read"]).unwrap()["scope"], ["read"]);
+        let mut scoped = oauth2.clone();
+        let offline = Scope { name: "offline".into(), text: "Stay".into(), default: true, required: true };
+        scoped.scope_lists[0].scopes.push(offline);
+        let asked = |chosen: Option<&[String]>| scopes(&app, &scoped, chosen).unwrap();
+        assert_eq!(asked(Some(&["write".to_owned()]))["scope"], ["offline", "write"]);
+        assert_eq!(asked(Some(&["offline".to_owned()]))["scope"], ["offline"]);
+        assert_eq!(asked(None)["scope"], ["read", "offline"]);
         assert_eq!(choose(&["wrte"]).unwrap_err().fix().unwrap(), "did you mean `write`?");
     }
 }

@@ -220,7 +220,8 @@ fn describe(detail: &AppDetail) -> String {
         }
         for scope in &method.scopes {
             let mark = if scope.default { "*" } else { " " };
-            fact("", format!("  {mark} {:<24} {}", scope.name, scope.text));
+            let always = if scope.required { " (always asked for)" } else { "" };
+            fact("", format!("  {mark} {:<24} {}{always}", scope.name, scope.text));
         }
     }
     for input in &app.inputs {

@@ -144,14 +144,18 @@ fn scopes(reader: &mut Reader<'_>, table: &Table<'_>, path: &str) -> Vec<Scope> 
     for entry in &table.entries {
         let path = format!("{path}.scopes[{}]", scopes.len());
         reader.at(&*path, entry.key_span.clone());
-        let (text, default) = match entry.value.get_ref() {
+        let (text, default, required) = match entry.value.get_ref() {
             DeValue::Table(_) => {
-                let Some(table) = reader.table(entry.value, "a scope", &["text", "default"]) else { continue };
-                (reader.required(&table, "the scope", "text", &path), reader.flag(&table, "default", false))
+                let Some(table) = reader.table(entry.value, "a scope", &["text", "default", "required"]) else {
+                    continue;
+                };
+                let required = reader.flag(&table, "required", false);
+                let text = reader.required(&table, "the scope", "text", &path);
+                (text, reader.flag(&table, "default", required), required)
             }
-            _ => (reader.text_of(entry.value, entry.key, &format!("{path}.text")).unwrap_or_default(), false),
+            _ => (reader.text_of(entry.value, entry.key, &format!("{path}.text")).unwrap_or_default(), false, false),
         };
-        scopes.push(Scope { name: entry.key.to_owned(), text, default });
+        scopes.push(Scope { name: entry.key.to_owned(), text, default, required });
     }
     scopes
 }

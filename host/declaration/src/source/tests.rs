@@ -40,7 +40,7 @@ fn oauth_has_the_defaults_of_the_rfc() {
     let oauth = format!(
         "{BASE}[methods.oauth.oauth2]\nauthorize-url = \"https://a.example/authorize\"\n\
          token-url = \"https://a.example/token\"\nscopes.read = {{ text = \"Read\", default = true }}\n\
-         scopes.admin = \"Everything\"\n"
+         scopes.offline = {{ text = \"Stay\", required = true }}\nscopes.admin = \"Everything\"\n"
     );
     let app = app(&oauth);
     let method = &app.methods[0];
@@ -51,8 +51,8 @@ fn oauth_has_the_defaults_of_the_rfc() {
     assert_eq!((list.param.as_str(), list.separator.as_str()), ("scope", " "));
     // In the order of the text, not of the alphabet.
     assert_eq!(
-        list.scopes.iter().map(|scope| (scope.name.as_str(), scope.default)).collect::<Vec<_>>(),
-        [("read", true), ("admin", false)]
+        list.scopes.iter().map(|scope| (scope.name.as_str(), scope.default, scope.required)).collect::<Vec<_>>(),
+        [("read", true, false), ("offline", true, true), ("admin", false, false)]
     );
     let reply = method.tokens[0].reply.as_ref().unwrap();
     assert_eq!(method.tokens[0].name, "access_token");

@@ -165,6 +165,9 @@ fn scopes(check: &mut Check<'_>, path: &str, oauth2: &OAuth2) {
                 let message = format!("`{}` holds the separator, or nothing", scope.name);
                 check.fail(format!("{path}.scopes[{at}].name"), message);
             }
+            if scope.required && !scope.default {
+                check.fail(format!("{path}.scopes[{at}].default"), "a required scope is asked for by default too");
+            }
         }
     }
 }

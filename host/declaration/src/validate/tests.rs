@@ -386,6 +386,11 @@ fn each_rule_names_its_field() {
             json!([{ "name": "a", "value": "" }, { "name": "a", "value": "" }]),
             "methods[0].kind.oauth2-code.refresh-params[1].name: the parameter `a` is declared twice",
         ),
+        (
+            at("/scope-lists/0/scopes/0/required"),
+            json!(true),
+            "methods[0].kind.oauth2-code.scope-lists[0].scopes[0].default: a required scope",
+        ),
         (at("/scope-lists/0/separator"), json!(""), "methods[0].kind.oauth2-code.scope-lists[0].separator: "),
         (at("/scope-lists/0/param"), json!(""), "methods[0].kind.oauth2-code.scope-lists[0].param: "),
         (
