@@ -21,8 +21,8 @@ pub struct Import {
     /// The app's slug [default: from the description's title]
     #[arg(long)]
     slug: Option<String>,
-    /// Where to write the app.toml, which must not exist yet [default: standard output]
-    #[arg(short, long, value_name = "FILE")]
+    /// The app's folder, or a file that ends in .toml; the app.toml must not be there yet [default: standard output]
+    #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 }
 
@@ -45,11 +45,11 @@ impl Import {
             _ => read(&self.source, deputy, caller).await?,
         };
         let drafted = deputy.app_draft(caller, kind, &text, &self.source, self.slug)?;
-        let to = self.output.as_deref();
-        if let Some(to) = to {
+        let to = self.output.map(|path| if is_file(&path) { path } else { path.join("app.toml") });
+        if let Some(to) = &to {
             write(to, &drafted.toml)?;
         }
-        output.emit(&drafted, || match to {
+        output.emit(&drafted, || match &to {
             None => drafted.toml.clone(),
             Some(to) => {
                 let mut text = format!("{GOOD}written{GOOD:#} {}\n", to.display());
@@ -85,12 +85,19 @@ async fn read(source: &str, deputy: &Deputy, caller: &Caller) -> Result<String, 
     utf8(bytes)
 }
 
+fn is_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
 /// A file that is there is somebody's work.
 fn write(to: &Path, text: &str) -> Result<(), Error> {
     let failed = |error: std::io::Error| {
         Error::new("output_failed", format!("cannot write {}: {error}", to.display()))
-            .with_fix("name a file that does not exist yet, in a folder that does")
+            .with_fix("name a folder without an app.toml, or a file that does not exist yet")
     };
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let mut file = std::fs::File::create_new(to).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }

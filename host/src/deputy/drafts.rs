@@ -88,7 +88,14 @@ impl Deputy {
             Description::Postman => draft::postman(text, source, &date),
             Description::Curl => draft::curl(text, &date),
         };
-        let unreadable = |DraftError(message)| Error::new("description_unreadable", message);
+        let unreadable = |DraftError(message)| {
+            let of = match (kind, source) {
+                (Description::Curl, _) => "the command",
+                (_, "-") => "standard input",
+                (_, named) => named,
+            };
+            Error::new("description_unreadable", format!("{of}: {message}"))
+        };
         let mut draft: Draft = drafted.map_err(unreadable)?;
         if let Some(slug) = slug {
             draft.slug = slug;

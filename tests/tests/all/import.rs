@@ -42,6 +42,12 @@ fn what_is_imported_is_an_app_and_holds_no_secret() {
         assert_eq!(checked["slug"], format!("acme-{kind}"));
         assert!(checked["reach"].to_string().contains("api.acme-parcels.com"), "{checked}");
 
+        // A folder gets it under its usual name.
+        let folder = deputy.folder().join(format!("apps/{kind}"));
+        let folder = folder.to_str().expect("UTF-8");
+        deputy.json_with(&["app", "import", kind, "-", "-o", folder], text.as_bytes());
+        deputy.json(&["app", "check", folder]);
+
         // Nobody's file is written over.
         let again = deputy.fails_with(&["app", "import", kind, "-", "-o", path], text.as_bytes());
         assert_eq!(again["code"], "output_failed");
@@ -54,6 +60,9 @@ fn what_cannot_be_read_is_told_with_the_next_step() {
     let deputy = Deputy::new(&[]);
     let error = deputy.fails_with(&["app", "import", "openapi", "-"], b"just words");
     assert_eq!(error["code"], "description_unreadable");
+    assert!(error["message"].as_str().is_some_and(|message| message.starts_with("standard input: ")), "{error}");
+    let error = deputy.fails(&["app", "import", "curl", "wget https://api.acme-parcels.com/me"]);
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("`wget` is no public host")), "{error}");
     let error = deputy.fails(&["app", "import", "openapi", "nowhere.yaml"]);
     assert!(error["message"].as_str().is_some_and(|message| message.contains("nowhere.yaml")), "{error}");
 }

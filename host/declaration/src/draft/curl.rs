@@ -26,7 +26,7 @@ const DATA: [&str; 7] = ["-d", "--data", "--data-raw", "--data-binary", "--data-
 /// The secret in the command is left out: only its place is kept.
 pub fn curl(command: &str, date: &str) -> Result<Draft, DraftError> {
     let words = shell_words::split(&command.replace("\\\n", " ").replace("\\\r\n", " "))
-        .map_err(|_| DraftError("a quotation mark is open in the command".to_owned()))?;
+        .map_err(|_| DraftError("a quotation mark is open".to_owned()))?;
     let mut words = words.into_iter().peekable();
     if words.peek().is_some_and(|word| word == "curl" || word.ends_with("/curl")) {
         words.next();
@@ -65,13 +65,16 @@ pub fn curl(command: &str, date: &str) -> Result<Draft, DraftError> {
             _ => {}
         }
     }
-    let text = url.ok_or_else(|| DraftError("the command names no URL".to_owned()))?;
+    let text = url.ok_or_else(|| DraftError("it names no URL".to_owned()))?;
     let text = if text.contains("://") { text } else { format!("https://{text}") };
-    let url = Url::parse(&text).map_err(|error| DraftError(format!("the command's URL is none: {error}")))?;
+    let url = Url::parse(&text).map_err(|error| DraftError(format!("its URL is none: {error}")))?;
     let host = url
         .host_str()
         .filter(|_| url.scheme() == "https")
-        .ok_or_else(|| DraftError("the command's URL is not https: an app's credentials go nowhere else".to_owned()))?;
+        .ok_or_else(|| DraftError("its URL is not https: an app's credentials go nowhere else".to_owned()))?;
+    if !host.contains('.') {
+        return Err(DraftError(format!("`{host}` is no public host: name the URL of the API")));
+    }
     let mut draft = named_by_host(host, date);
     let mut slots = Vec::new();
     for header in &headers {

@@ -88,7 +88,15 @@ pub struct DraftOAuth2 {
     pub authorize_url: Option<String>,
     pub token_url: String,
     pub refresh_url: Option<String>,
-    pub scopes: Vec<(String, String)>,
+    pub scopes: Vec<DraftScope>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DraftScope {
+    pub name: String,
+    pub text: String,
+    /// The description asks for it everywhere, or for the test request.
+    pub default: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! OpenAPI 3 and Swagger 2, as JSON or YAML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Draft, DraftAuth, DraftError, DraftInput, DraftMethod, DraftOAuth2, DraftSlot, DraftTest};
+use super::{Draft, DraftAuth, DraftError, DraftInput, DraftMethod, DraftOAuth2, DraftScope, DraftSlot, DraftTest};
 use super::{identifier, schemes, sentence};
 
 /// References that are followed before a circle is assumed.
@@ -54,6 +54,7 @@ pub fn openapi(text: &str, source: &str, date: &str) -> Result<Draft, DraftError
     document.server(&mut draft, source);
     document.methods(&mut draft);
     document.paths(&mut draft);
+    document.default_scopes(&mut draft);
     if draft.methods.is_empty() {
         draft.notes.push("no security scheme that an app can use is described: add a method".to_owned());
     }
@@ -168,7 +169,7 @@ impl<'d> Document<'d> {
                         None => {
                             let message =
                                 format!("a key in the {} `{}` has no place in an app", text("in"), text("name"));
-                            return note(draft, message);
+                            return note(&mut draft.notes, message);
                         }
                     }
                 }
@@ -179,11 +180,13 @@ impl<'d> Document<'d> {
                 ("oauth2", _) if together.len() == 1 => return self.oauth2(draft, scheme),
                 ("openIdConnect", _) => {
                     return note(
-                        draft,
+                        &mut draft.notes,
                         "sign-in by OpenID Connect is described: write its endpoints as `oauth2`".into(),
                     );
                 }
-                (kind, other) => return note(draft, format!("the scheme `{kind} {other}` is not taken over")),
+                (kind, other) => {
+                    return note(&mut draft.notes, format!("the scheme `{kind} {other}` is not taken over"));
+                }
             }
         }
         if !slots.is_empty() {
@@ -208,7 +211,8 @@ impl<'d> Document<'d> {
             let scopes = flow.get("scopes").and_then(Value::as_object).into_iter().flatten();
             let scopes = scopes.filter(|(name, _)| !name.is_empty() && !name.contains(' ')).map(|(name, about)| {
                 let about = about.as_str().and_then(sentence).map(|text| text.trim_end_matches('.').to_owned());
-                (name.clone(), about.unwrap_or_else(|| name.clone()))
+                let text = about.unwrap_or_else(|| name.clone());
+                DraftScope { name: name.clone(), text, default: false }
             });
             let code = matches!(name, "authorizationCode" | "accessCode");
             let method = match (code, matches!(name, "clientCredentials" | "application")) {
@@ -224,7 +228,7 @@ impl<'d> Document<'d> {
                         DraftOAuth2 { token_url, scopes: scopes.collect(), ..DraftOAuth2::default() }
                     }
                     _ => {
-                        note(draft, format!("the OAuth flow `{name}` names no https endpoints: add them"));
+                        note(&mut draft.notes, format!("the OAuth flow `{name}` names no https endpoints: add them"));
                         continue;
                     }
                 },
@@ -287,6 +291,36 @@ impl<'d> Document<'d> {
         draft.test = best.map(|(_, _, path, operation)| self.test(path, operation));
     }
 
+    /// Asked for unless the owner chooses: what all operations need, and what the test request does.
+    fn default_scopes(&self, draft: &mut Draft) {
+        let mut asked: BTreeSet<&str> = BTreeSet::new();
+        let mut ask = |list: Option<&'d Value>| {
+            let all = list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
+            let scopes = all.flat_map(Map::values).filter_map(Value::as_array).flatten();
+            asked.extend(scopes.filter_map(Value::as_str));
+        };
+        ask(self.root.get("security"));
+        let tested = draft.test.as_ref().map(|test| test.path.as_str());
+        self.operations(|path, method, operation| {
+            if method == "get" && tested == Some(path) {
+                ask(operation.get("security"));
+            }
+        });
+        for method in &mut draft.methods {
+            let DraftAuth::OAuth2(oauth2) = &mut method.auth else { continue };
+            for scope in &mut oauth2.scopes {
+                scope.default = asked.contains(scope.name.as_str());
+            }
+            if oauth2.authorize_url.is_some()
+                && !oauth2.scopes.is_empty()
+                && !oauth2.scopes.iter().any(|scope| scope.default)
+            {
+                let message = "no scope is asked for by default: mark those that most uses need with `default = true`";
+                note(&mut draft.notes, message.to_owned());
+            }
+        }
+    }
+
     /// A parameter that must be given, besides those of the credentials.
     fn needs_more(&self, path: &str, operation: &'d Value) -> bool {
         let own = operation.get("parameters").and_then(Value::as_array);
@@ -316,9 +350,9 @@ impl<'d> Document<'d> {
     }
 }
 
-fn note(draft: &mut Draft, note: String) {
-    if !draft.notes.contains(&note) {
-        draft.notes.push(note);
+fn note(notes: &mut Vec<String>, note: String) {
+    if !notes.contains(&note) {
+        notes.push(note);
     }
 }
 

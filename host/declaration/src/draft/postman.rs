@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::curl::{is_secret_name, named_by_host, secret_prefix};
-use super::{Draft, DraftAuth, DraftError, DraftMethod, DraftOAuth2, DraftTest, schemes, sentence};
+use super::{Draft, DraftAuth, DraftError, DraftMethod, DraftOAuth2, DraftScope, DraftTest, schemes, sentence};
 
 pub fn postman(text: &str, source: &str, date: &str) -> Result<Draft, DraftError> {
     let root: Value = serde_json::from_str(text).map_err(|error| DraftError(format!("it is no JSON: {error}")))?;
@@ -130,7 +130,12 @@ fn method(draft: &mut Draft, auth: &Value, variables: &BTreeMap<String, String>)
             match (https("authUrl"), https("accessTokenUrl")) {
                 (Some(authorize), Some(token_url)) => {
                     let scopes = part("scope").unwrap_or_default();
-                    let scopes = scopes.split_whitespace().map(|scope| (scope.to_owned(), scope.to_owned())).collect();
+                    let scopes = scopes.split_whitespace().map(|scope| DraftScope {
+                        name: scope.to_owned(),
+                        text: scope.to_owned(),
+                        default: true,
+                    });
+                    let scopes = scopes.collect();
                     let oauth2 = DraftOAuth2 { authorize_url: Some(authorize), token_url, refresh_url: None, scopes };
                     let auth = DraftAuth::OAuth2(oauth2);
                     schemes::add(&mut draft.methods, DraftMethod { id: "oauth".to_owned(), label: None, auth });

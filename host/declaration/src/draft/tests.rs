@@ -66,6 +66,8 @@ fn openapi_gives_servers_schemes_and_a_test() {
     let text = draft.to_toml();
     assert!(text.starts_with("# To do: a key in the cookie"), "{text}");
     assert!(text.contains("\"write:all\" = \"write:all\""), "{text}");
+    // Every operation asks for it.
+    assert!(text.contains("read = { text = \"Read pets\", default = true }"), "{text}");
 }
 
 #[test]
@@ -78,6 +80,11 @@ fn swagger_2_gives_the_same_shape() {
     let draft = openapi(text, "acme.json", "2026-11-23").unwrap();
     assert_eq!(draft.base.as_deref(), Some("https://api.acme.example.com/v1"));
     assert_eq!(draft.methods.len(), 3);
+    assert_eq!(draft.notes.len(), 1, "{draft:?}");
+    assert!(draft.notes[0].starts_with("no scope is asked for by default"), "{draft:?}");
+    let asking = text.replace("\"get\":{", "\"get\":{\"security\":[{\"b\":[\"x\"]}],");
+    let asking = openapi(&asking, "acme.json", "2026-11-23").unwrap();
+    assert!(asking.notes.is_empty() && asking.to_toml().contains("x = { text = \"See x\", default = true }"));
     let toml = draft.to_toml();
     assert!(toml.contains("header.Authorization = \"Token token={token}\""), "{toml}");
     assert!(toml.contains("test = { path = \"/me\", id = \"/uuid\", label = \"/name\" }"), "{toml}");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Draft, DraftAuth, DraftInput, DraftMethod, DraftOAuth2, DraftSlot, Place};
+use super::{Draft, DraftAuth, DraftInput, DraftMethod, DraftOAuth2, DraftScope, DraftSlot, Place};
 
 /// Scopes in a draft: more are no longer read by anybody.
 const MAX_SCOPES: usize = 60;
@@ -126,7 +126,7 @@ fn write_oauth2(text: &mut String, id: &str, oauth2: &DraftOAuth2) {
         line(text, format_args!("\n[methods.{id}.client-credentials]"));
         pair(text, "token-url", &oauth2.token_url);
         if !scopes.is_empty() {
-            let names: Vec<String> = scopes.iter().map(|(name, _)| quoted(name)).collect();
+            let names: Vec<String> = scopes.iter().map(|scope| quoted(&scope.name)).collect();
             line(text, format_args!("scopes = [{}]", names.join(", ")));
         }
         return;
@@ -139,8 +139,11 @@ fn write_oauth2(text: &mut String, id: &str, oauth2: &DraftOAuth2) {
     }
     if !scopes.is_empty() {
         line(text, format_args!("\n[methods.{id}.oauth2.scopes]"));
-        for (name, about) in scopes {
-            line(text, format_args!("{} = {}", key(name), quoted(about)));
+        for DraftScope { name, text: about, default } in scopes {
+            match default {
+                true => line(text, format_args!("{} = {{ text = {}, default = true }}", key(name), quoted(about))),
+                false => line(text, format_args!("{} = {}", key(name), quoted(about))),
+            }
         }
     }
 }
