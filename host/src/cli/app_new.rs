@@ -21,6 +21,15 @@ pub struct New {
     /// Its API documentation
     #[arg(long, value_name = "URL")]
     docs: Option<String>,
+    /// The path of the request that shows whose account it is [default: /me]
+    #[arg(long, value_name = "PATH")]
+    test: Option<String>,
+    /// Of OAuth, where people consent [default: /oauth/authorize where the API lives]
+    #[arg(long, value_name = "URL")]
+    authorize_url: Option<String>,
+    /// Of OAuth, where tokens come from [default: /oauth/token where the API lives]
+    #[arg(long, value_name = "URL")]
+    token_url: Option<String>,
     /// The app's slug [default: from the name]
     #[arg(long)]
     slug: Option<String>,
@@ -44,7 +53,8 @@ impl New {
                 asked(None, "--auth", "How its accounts prove themselves")?
             }
         };
-        let new = AppNew { name, slug: self.slug, base, docs: self.docs, kind };
+        let Self { slug, docs, test, authorize_url, token_url, .. } = self;
+        let new = AppNew { name, slug, base, docs, test, authorize_url, token_url, kind };
         let created = deputy.app_new(caller, new)?;
         let folder = self.output.unwrap_or_else(|| PathBuf::from(&created.slug));
         let failed = |what: &std::path::Path, error: std::io::Error| {

@@ -35,6 +35,11 @@ pub struct AppNew {
     /// `https://api.acme.com/v1`
     pub base: String,
     pub docs: Option<String>,
+    /// The path of the request that shows whose account it is; none: `/me`.
+    pub test: Option<String>,
+    /// Of OAuth; none: guessed from the base.
+    pub authorize_url: Option<String>,
+    pub token_url: Option<String>,
     /// One of [`app_kinds`].
     pub kind: String,
 }
@@ -60,14 +65,15 @@ pub fn app_kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
 impl Deputy {
     /// The files of a new app, from a few answers.
     pub fn app_new(&self, _caller: &Caller, new: AppNew) -> Result<AppCreated, Error> {
-        let AppNew { name, slug, base, docs, kind } = new;
+        let AppNew { name, slug, base, docs, test, authorize_url, token_url, kind } = new;
         let known = KINDS.iter().find(|(word, ..)| *word == kind).ok_or_else(|| {
             let words: Vec<_> = app_kinds().map(|(word, _)| word).collect();
             Error::new("usage", format!("there is no kind `{kind}` of app"))
                 .with_fix(format!("one of {}", words.join(", ")))
         })?;
         let date = today();
-        let made = draft::new::new(&New { name, slug, base, docs, kind: known.1, date });
+        let made =
+            draft::new::new(&New { name, slug, base, docs, test, authorize_url, token_url, kind: known.1, date });
         let (slug, files) = made.map_err(|reason| Error::new("app_invalid", reason))?;
         Ok(AppCreated { slug, files: files.into_iter().map(|(path, text)| AppFile { path, text }).collect() })
     }

@@ -40,6 +40,14 @@ fn every_kind_of_new_app_passes_its_test() {
         let again = deputy.fails(&[["app", "new", name.as_str()].as_slice(), &flags].concat());
         assert_eq!(again["code"], "output_failed");
     }
+    let known = deputy.folder().join("known");
+    let urls =
+        ["--authorize-url", "https://accounts.parcels.com/authorize", "--token-url", "https://login.parcels.com/t"];
+    let flags = ["--base", "https://api.parcels.com", "--auth", "oauth", "--test", "/whoami", "-o", path(&known)];
+    deputy.json(&[["app", "new", "Known Parcels"].as_slice(), &flags, &urls].concat());
+    let written = fs::read_to_string(known.join("app.toml")).expect("the app.toml");
+    assert!([urls[1], urls[3], "/whoami"].iter().all(|said| written.contains(said)), "{written}");
+    assert_eq!(deputy.json(&["app", "test", path(&known)])["ok"], true);
     let hook = deputy.folder().join("hook");
     let flags = ["--base", "https://api.parcels.com", "--auth", "hook", "-o", path(&hook)];
     let made = deputy.json(&[["app", "new", "Parcels"].as_slice(), &flags].concat());

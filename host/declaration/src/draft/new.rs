@@ -42,6 +42,11 @@ pub struct New {
     /// Where the API lives: `https://api.acme.com/v1`. A tenant's host is put before its registrable part.
     pub base: String,
     pub docs: Option<String>,
+    /// The path of the request that shows whose account it is; none: `/me`.
+    pub test: Option<String>,
+    /// Of OAuth; none: `/oauth/authorize` and `/oauth/token` where the API lives.
+    pub authorize_url: Option<String>,
+    pub token_url: Option<String>,
     pub kind: Kind,
     /// Today, `2026-11-23`.
     pub date: String,
@@ -53,7 +58,7 @@ pub type Files = Vec<(&'static str, String)>;
 /// The slug and the files of the new app.
 ///
 /// # Errors
-/// In words: the base is no https URL, or the slug is none.
+/// In words: the base is no https URL, the slug is none, or a URL of OAuth stands beside a kind that has none.
 pub fn new(new: &New) -> Result<(String, Files), String> {
     let slug = new.slug.clone().unwrap_or_else(|| slug_of(&new.name));
     let base = url::Url::parse(new.base.trim()).map_err(|error| format!("`{}` is no URL: {error}", new.base))?;
@@ -79,6 +84,14 @@ pub fn new(new: &New) -> Result<(String, Files), String> {
         Kind::Hook => include_str!("templates/hook.toml"),
     };
     let summary = format!("What {} is for, in one sentence.", new.name);
+    for (given, place, what) in
+        [(&new.authorize_url, "{authorize_url}", "authorize URL"), (&new.token_url, "{token_url}", "token URL")]
+    {
+        if given.is_some() && !body.contains(place) {
+            return Err(format!("an app of this kind has no {what}"));
+        }
+    }
+    let endpoint = |given: &Option<String>, path: &str| given.clone().unwrap_or_else(|| format!("{origin}{path}"));
     let mut text = format!("{}{body}", include_str!("templates/head.toml"));
     // Only these: placeholders of the declaration stand in braces too.
     for (name, value) in [
@@ -87,7 +100,9 @@ pub fn new(new: &New) -> Result<(String, Files), String> {
         ("summary", &summary),
         ("docs", &docs),
         ("base", &written),
-        ("origin", &origin),
+        ("test", new.test.as_deref().unwrap_or("/me")),
+        ("authorize_url", &endpoint(&new.authorize_url, "/oauth/authorize")),
+        ("token_url", &endpoint(&new.token_url, "/oauth/token")),
         ("date", &new.date),
     ] {
         text = text.replace(&format!("{{{name}}}"), &escaped(value));
@@ -140,11 +155,15 @@ mod tests {
                 slug: None,
                 base: "https://api.acme-parcels.com/v2/".into(),
                 docs: None,
+                test: Some("/whoami".into()),
+                authorize_url: None,
+                token_url: None,
                 kind: *kind,
                 date: "2026-11-23".into(),
             });
             let (slug, files) = made.unwrap_or_else(|error| panic!("{word}: {error}"));
             assert_eq!(slug, "acme-parcels");
+            assert!(files[0].1.contains("test = { path = \"/whoami\""), "{word}: {}", files[0].1);
             assert_eq!(files.len() > 1, *kind == Kind::Hook, "{word}");
         }
     }
@@ -154,8 +173,12 @@ mod tests {
         let with = |name: &str, slug: Option<&str>, base: &str| {
             let slug = slug.map(str::to_owned);
             let (name, base, date) = (name.to_owned(), base.to_owned(), "2026-11-23".to_owned());
-            new(&New { name, slug, base, docs: None, kind: Kind::Tenant, date }).unwrap_err()
+            let oauth = Some("https://acme.com/token".to_owned()).filter(|_| name == "Token");
+            let (authorize_url, kind) = (None, Kind::Tenant);
+            new(&New { name, slug, base, docs: None, test: None, authorize_url, token_url: oauth, kind, date })
+                .unwrap_err()
         };
+        assert!(with("Token", None, "https://api.acme.com").contains("has no token URL"));
         assert!(with("Acme", None, "http://api.acme.com").contains("https"));
         assert!(with("Acme", None, "nonsense").contains("no URL"));
         assert!(with("Acme", None, "https://localhost/").contains("tenant"));
