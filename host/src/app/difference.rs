@@ -154,8 +154,9 @@ fn method(method: &AuthMethod, put: &mut impl FnMut(String, String, Weight)) {
         put(format!("{id}: reply-hook"), "reads replies".into(), Weight::Power);
     }
     for set in &method.rule_sets {
-        let rules: Vec<_> = set.rules.iter().map(rule).collect();
-        put(format!("{id}: rules {}", set.name), rules.join("; "), Weight::Power);
+        for text in set.rules.iter().map(rule) {
+            put(format!("{id}: rules {}: {text}", set.name), text, Weight::Power);
+        }
     }
     for (at, call) in method.revoke.iter().enumerate() {
         put(format!("{id}: revoke {at}"), json(call), Weight::Power);

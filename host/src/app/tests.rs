@@ -124,7 +124,8 @@ fn an_update_changes_the_name_and_never_a_version() {
     assert_eq!(
         changes,
         [
-            "method key: rules default: header Authorization: Bearer {token} → header X-Key: {token} (asks for more)",
+            "method key: rules default: header Authorization: Bearer {token}: gone: header Authorization: Bearer {token}",
+            "method key: rules default: header X-Key: {token}: new: header X-Key: {token} (asks for more)",
             "origin https://evil.example: new: https://evil.example (asks for more)",
         ]
     );

@@ -154,7 +154,7 @@ pub async fn run(command: Command, deputy: &Deputy, caller: &Caller, output: &Ou
                 }
                 text
             })?;
-            if deny_warnings && !checked.warnings.is_empty() {
+            if deny_warnings && (checked.reserved || !checked.warnings.is_empty()) {
                 return Ok(Done::Failed);
             }
         }

@@ -41,7 +41,7 @@ impl Import {
             Kind::Curl => Description::Curl,
         };
         let text = match kind {
-            Description::Curl if self.source != "-" => self.source.clone(),
+            Description::Curl if self.source != "-" && !Path::new(&self.source).is_file() => self.source.clone(),
             _ => read(&self.source, deputy, caller).await?,
         };
         let drafted = deputy.app_draft(caller, kind, &text, &self.source, self.slug)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::output::{BOLD, DIM, GOOD, Output, printable};
+use super::output::{BOLD, DIM, GOOD, Output, details, printable};
 use super::prompt;
 use super::{Done, Error};
 use crate::deputy::{AppInstall, AppSource, AppUpdate, Caller, Deputy};
@@ -101,8 +101,9 @@ fn told(update: &AppUpdate) -> String {
     }
     if let Some(error) = &update.error {
         text.push_str(&format!("  {}\n", printable(&error.message).replace('\n', "\n  ")));
-        if error.code == "app_widens" {
-            text.push_str(&format!("  agree: deputy app update {} --yes\n", update.app));
+        match error.code == "app_widens" {
+            true => text.push_str(&format!("  agree: deputy app update {} --yes\n", update.app)),
+            false => text.push_str(&details(error)),
         }
     }
     text + &moves(&update.app, &update.accounts)

@@ -1,6 +1,6 @@
 //! What a person or a program reads: text with colours where a terminal wants them, or one JSON object.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -38,7 +38,11 @@ impl Output {
     /// One line, or several, on standard output.
     pub fn line(&self, text: &str) -> Result<(), Error> {
         let mut out = anstream::stdout();
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| stdout_failed(&error))
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            // Whoever read it has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| stdout_failed(&error)),
+        }
     }
 
     /// Progress and advice: standard error, and only for people.
@@ -55,23 +59,30 @@ impl Output {
         }
         let mut out = anstream::stderr();
         let _ = writeln!(out, "{BAD}error{BAD:#}: {}", printable(&error.message));
-        for problem in &error.problems {
-            let place = match problem.line {
-                0 => problem.file.clone(),
-                line => format!("{}:{line}:{}", problem.file, problem.column),
-            };
-            let _ = writeln!(out, "  {BOLD}{}{BOLD:#}: {}", printable(&place), printable(&problem.message));
-            if let Some(help) = &problem.help {
-                let _ = writeln!(out, "    {DIM}help:{DIM:#} {}", printable(help));
-            }
-        }
-        for candidate in &error.candidates {
-            let _ = writeln!(out, "  {}", printable(candidate));
-        }
-        if let Some(fix) = &error.fix {
-            let _ = writeln!(out, "{GOOD}fix{GOOD:#}: {}", printable(fix));
+        let _ = write!(out, "{}", details(error));
+    }
+}
+
+/// What an error says beyond its message: places, candidates and the next step, each on a line.
+pub fn details(error: &Error) -> String {
+    let mut text = String::new();
+    for problem in &error.problems {
+        let place = match problem.line {
+            0 => problem.file.clone(),
+            line => format!("{}:{line}:{}", problem.file, problem.column),
+        };
+        text.push_str(&format!("  {BOLD}{}{BOLD:#}: {}\n", printable(&place), printable(&problem.message)));
+        if let Some(help) = &problem.help {
+            text.push_str(&format!("    {DIM}help:{DIM:#} {}\n", printable(help)));
         }
     }
+    for candidate in &error.candidates {
+        text.push_str(&format!("  {}\n", printable(candidate)));
+    }
+    if let Some(fix) = &error.fix {
+        text.push_str(&format!("{GOOD}fix{GOOD:#}: {}\n", printable(fix)));
+    }
+    text
 }
 
 /// Text of a step, an app or a provider must not steer the terminal; its further lines are set in.

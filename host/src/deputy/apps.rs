@@ -5,6 +5,7 @@ use std::path::Path;
 use deputy_declaration::lint;
 use deputy_declaration::source::Beside;
 use deputy_declaration::types::{App, AuthKind, EvidenceLevel, Origin, Scope, Setup};
+use deputy_declaration::validate::CATEGORIES;
 use serde::Serialize;
 
 use super::actions::{ActionSummary, summary};
@@ -35,6 +36,11 @@ impl AppFilter {
             && !["oauth2", "keys", "exchange"].contains(&method)
         {
             return Err(wrong("kind of method", method, "oauth2, keys, exchange"));
+        }
+        if let Some(category) = self.category.as_deref()
+            && !CATEGORIES.contains(&category)
+        {
+            return Err(wrong("category", category, &CATEGORIES.join(", ")));
         }
         let evidence = match self.evidence.as_deref() {
             None => None,

@@ -61,6 +61,11 @@ fn what_cannot_be_read_is_told_with_the_next_step() {
     let error = deputy.fails_with(&["app", "import", "openapi", "-"], b"just words");
     assert_eq!(error["code"], "description_unreadable");
     assert!(error["message"].as_str().is_some_and(|message| message.starts_with("standard input: ")), "{error}");
+    // A secret in the path stays out of the draft, and a command may stand in a file.
+    let command = deputy.folder().join("command.txt");
+    fs::write(&command, "curl https://api.acme.com/bot123456:planted-curl-secret/getMe").expect("a file");
+    let drafted = deputy.json(&["app", "import", "curl", command.to_str().expect("UTF-8")]);
+    assert!(!drafted.to_string().contains("planted") && drafted.to_string().contains("may hold a secret"), "{drafted}");
     let error = deputy.fails(&["app", "import", "curl", "wget https://api.acme-parcels.com/me"]);
     assert!(error["message"].as_str().is_some_and(|message| message.contains("`wget` is no public host")), "{error}");
     let error = deputy.fails(&["app", "import", "openapi", "nowhere.yaml"]);

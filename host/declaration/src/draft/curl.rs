@@ -108,12 +108,22 @@ pub fn curl(command: &str, date: &str) -> Result<Draft, DraftError> {
     let path: String = segments[in_base..].iter().map(|segment| format!("/{segment}")).collect();
     draft.base = Some(format!("{origin}{base}"));
     let reads = !body && method.is_none_or(|method| method.eq_ignore_ascii_case("get"));
-    if reads && path.len() > 1 && query.is_empty() {
+    if segments.iter().any(|segment| may_be_secret(segment)) {
+        draft.base = draft.base.filter(|_| !segments[..in_base].iter().any(|segment| may_be_secret(segment)));
+        draft.notes.push("the path may hold a secret: if so, write `path = \"/{token}\"` in a method".to_owned());
+    } else if reads && path.len() > 1 && query.is_empty() {
         draft.test = Some(DraftTest { path, ..DraftTest::default() });
     } else {
         draft.notes.push("no request is known that any account may make: add `test` when there is one".to_owned());
     }
     Ok(draft)
+}
+
+/// A long word of letters and digits, or an id with its key (`bot123:ABC`): no part of a path that all accounts share.
+fn may_be_secret(segment: &str) -> bool {
+    let has = |what: fn(&u8) -> bool| segment.bytes().any(|byte| what(&byte));
+    let mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    segment.contains(':') || segment.contains("%3A") || (segment.len() >= 16 && mixed)
 }
 
 pub(super) fn named_by_host(host: &str, date: &str) -> Draft {

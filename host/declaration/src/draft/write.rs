@@ -13,7 +13,7 @@ impl Draft {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         for note in &self.notes {
-            line(&mut text, format_args!("# To do: {}", note.replace('\n', " ")));
+            line(&mut text, format_args!("# To do: {}", note.replace(char::is_control, " ")));
         }
         if !self.notes.is_empty() {
             text.push('\n');

@@ -139,7 +139,12 @@ fn plausible(text: &str, whole: bool, keys: &[&str], warnings: &mut Vec<Warning>
 
 fn public(keys: &[&str], name: &str) -> Warning {
     let message = format!("`{name}` is a public suffix: anybody can register a name under it");
-    warning("public-suffix", keys, message, "name the provider's own domain")
+    warning(
+        "public-suffix",
+        keys,
+        message,
+        "name the provider's own domain; where the platform itself is the provider, say so in a waiver",
+    )
 }
 
 /// Registries and platforms alike: a host that is such a suffix itself is never one provider's API.
@@ -147,11 +152,11 @@ fn is_public_suffix(host: &str) -> bool {
     psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == host.as_bytes())
 }
 
-/// Under a registry's suffix everybody gets names; a platform's (`.myshopify.com`) are its tenants', and meant.
+/// Under a registry's suffix everybody gets names, and under a platform's too (`.github.io`). Where the platform is the
+/// provider itself (`.myshopify.com`), a waiver says so.
 fn ends_publicly(suffix: &str) -> bool {
     let name = suffix.trim_start_matches('.');
-    psl::suffix(name.as_bytes())
-        .is_none_or(|found| found.as_bytes() == name.as_bytes() && found.typ() != Some(psl::Type::Private))
+    psl::suffix(name.as_bytes()).is_none_or(|found| found.as_bytes() == name.as_bytes())
 }
 
 fn without_path(suffix: &str) -> &str {

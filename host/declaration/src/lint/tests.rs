@@ -51,6 +51,8 @@ fn each_rule_finds_what_it_is_for_and_nothing_else() {
         ("base = \"https://api.acme.exampel\"", KEY, &["origin", "origin"]),
         ("base = \"https://api.acme.test\"", KEY, &["origin", "origin"]),
         ("reach.origins = [\"https://github.io\"]\nbase = \"https://github.io\"", KEY, &["public-suffix"]),
+        ("base = \"https://{tenant}.github.io\"\ninputs.tenant = { kind = \"host-label\" }", KEY, &["public-suffix"]),
+        ("base = \"{url}\"\ninputs.url = { kind = \"base-url\", hosts = [\".vercel.app\"] }", KEY, &["public-suffix"]),
         ("base = \"{url}\"\ninputs.url = { kind = \"base-url\" }", KEY, &["host-suffixes"]),
         ("test = { method = \"POST\", path = \"/query\" }", KEY, &["test-writes"]),
         ("", double.as_str(), &["unreachable-method"]),
